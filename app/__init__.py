@@ -1,0 +1,1 @@
+"""The Synthloom service: API, jobs, workers, datasets and their archives."""

@@ -1,0 +1,1 @@
+"""Manifest, images, archives: what a dataset is made of."""

@@ -1,0 +1,220 @@
+"""Every expected failure, in one tree. A class knows its HTTP status and its problem type.
+
+The same classes describe refused requests (RFC 9457 bodies) and failed jobs (the `problem` of
+the job). `detail` is a sentence that tells the user what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class SynthloomError(Exception):
+    """Root of the tree; `type` of the problem is `/problems/<slug>`."""
+
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something broke on our side"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: list[dict[str, str]] | None = None,
+        retry_after_seconds: int | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.retry_after_seconds = retry_after_seconds
+        self.members: Mapping[str, Any] = members
+
+    def problem(self) -> dict[str, Any]:
+        """The RFC 9457 members that do not depend on the request."""
+        body: dict[str, Any] = {
+            "type": f"/problems/{self.slug}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        if self.retry_after_seconds is not None:
+            body["retry_after"] = self.retry_after_seconds
+        return body
+
+
+# Requests that are refused
+
+
+class MalformedRequestError(SynthloomError):
+    """The body is not the JSON it should be."""
+
+    slug, title, status = "malformed-request", "The request can't be read", 400
+
+
+class UnauthorizedError(SynthloomError):
+    """No key, or one that is not valid."""
+
+    slug, title, status = "unauthorized", "A valid API key is needed", 401
+
+
+class NotFoundError(SynthloomError):
+    """Absent, or another tenant's."""
+
+    slug, title, status = "not-found", "There is nothing here", 404
+
+
+class MethodNotAllowedError(SynthloomError):
+    """The path exists, the method does not."""
+
+    slug, title, status = "method-not-allowed", "This path has no such method", 405
+
+
+class NotAcceptableError(SynthloomError):
+    """No representation that the client accepts."""
+
+    slug, title, status = "not-acceptable", "No such representation", 406
+
+
+class ConflictError(SynthloomError):
+    """The resource is not in a state for this."""
+
+    slug, title, status = "conflict", "Not possible in the present state", 409
+
+
+class NotCancellableError(ConflictError):
+    """The job has ended already."""
+
+    slug, title = "not-cancellable", "The job has already ended"
+
+
+class ArchiveNotReadyError(ConflictError):
+    """The job has not produced its archive yet, or never will."""
+
+    slug, title = "archive-not-ready", "The archive is not ready"
+
+
+class BodyTooLargeError(SynthloomError):
+    """The body is larger than this route reads."""
+
+    slug, title, status = "body-too-large", "The request body is too large", 413
+
+
+class UnsupportedMediaTypeError(SynthloomError):
+    """The body is of a type that this route does not read."""
+
+    slug, title, status = "unsupported-media-type", "Unsupported media type", 415
+
+
+class ValidationError(SynthloomError):
+    """The request is understood and refused."""
+
+    slug, title, status = "validation", "The request is not valid", 422
+
+
+class UnknownModelError(ValidationError):
+    """A job names a model that is not registered."""
+
+    slug, title = "unknown-model", "There is no such model"
+
+
+class UnknownClassError(ValidationError):
+    """A job names a class that its models can't make."""
+
+    slug, title = "unknown-class", "The model has no such class"
+
+
+class UnconditionalModelError(ValidationError):
+    """Per-class quotas were asked of a model that takes no label."""
+
+    slug, title = "unconditional-model", "The model can't be asked for a class"
+
+
+class JobTooLargeError(ValidationError):
+    """More samples than a job may have."""
+
+    slug, title = "job-too-large", "The job is too large"
+
+
+class IdempotencyKeyReusedError(ValidationError):
+    """The same key came with another request."""
+
+    slug, title = "idempotency-key-reused", "The idempotency key was used for another request"
+
+
+class UnavailableError(SynthloomError):
+    """Try again later: the database is away, or the service is stopping."""
+
+    slug, title, status = "unavailable", "The service can't answer right now", 503
+
+
+class StorageFullError(SynthloomError):
+    """No room for what would be written."""
+
+    slug, title, status = "storage-full", "The storage is full", 507
+
+
+# Failures of a running job, kept as its `problem`
+
+
+class JobError(SynthloomError):
+    """A job ends as failed."""
+
+    slug, title = "job-failed", "The job failed"
+
+
+class ModelCorruptError(JobError):
+    """The stored checkpoint is not the one that was registered."""
+
+    slug, title = "model-corrupt", "The model's stored files are damaged"
+
+
+class ModelUnusableError(JobError):
+    """The checkpoint loads but can't do its work."""
+
+    slug, title = "model-unusable", "The model can't generate"
+
+
+class DryClassError(JobError):
+    """Candidates of a class were refused until the limit was reached."""
+
+    slug, title = "class-ran-dry", "A class could not be filled"
+
+
+class PoisonShardError(JobError):
+    """A shard has ended its worker too often."""
+
+    slug, title = "shard-gave-up", "A shard failed too often"
+
+
+class JobStoppedError(SynthloomError):
+    """The job is no longer running: throw the work away. Never shown to a user."""
+
+    slug, title = "job-stopped", "The job was stopped"
+
+
+class ConfigurationError(SynthloomError):
+    """The service refuses to start; the message is printed and the process ends."""
+
+    slug, title = "configuration", "The service can't start like this"
+
+
+class MissingObjectError(SynthloomError):
+    """A row names a stored object that is gone."""
+
+    slug, title = "object-missing", "A stored file is missing"
+
+
+def tree() -> list[type[SynthloomError]]:
+    """Every class of the tree, in the order of definition."""
+    found: list[type[SynthloomError]] = []
+    pending = [SynthloomError]
+    while pending:
+        cls = pending.pop(0)
+        found.append(cls)
+        pending.extend(cls.__subclasses__())
+    return found

@@ -1,0 +1,96 @@
+"""Deployment settings, read from `SYNTHLOOM_*` environment variables and `.env`."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One small class for a deployment; every field is documented under it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SYNTHLOOM_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    data_dir: Path = Field(default_factory=lambda: user_data_path("synthloom"))
+    """Folder of everything the service keeps: database, objects, API key."""
+
+    host: str = "127.0.0.1"
+    """Address the API listens on. Anything but loopback needs keys, which are on by default."""
+
+    port: int = Field(default=8008, ge=0, le=65535)
+    """Port the API listens on; 0 takes a free one and writes it to `server.json`."""
+
+    workers: int = Field(default=1, ge=0, le=64)
+    """Worker processes that `synthloom serve` starts and supervises; 0 leaves that to you."""
+
+    database_url: str = ""
+    """SQLAlchemy URL, e.g. `postgresql+psycopg://user:password@host/name`. Empty: SQLite in
+    the data folder."""
+
+    api_key: SecretStr | None = None
+    """The key clients send as `Authorization: Bearer`. Unset: `<data folder>/api-key`, written
+    at the first start."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where generators run. `auto` takes CUDA, then MPS, then the CPU."""
+
+    engine_batch: int = Field(default=256, ge=1, le=8192)
+    """Images in one forward pass. Batches are padded to it, because pixels are only
+    reproducible at a fixed batch size; each job keeps the value it was submitted with."""
+
+    resident_bytes: int = Field(default=2_000_000_000, ge=1)
+    """Tensors that a worker keeps loaded; the least recently used model leaves first."""
+
+    encode_threads: int = Field(default=2, ge=1, le=64)
+    """Threads of a worker that encode PNG files beside the device."""
+
+    shard_samples: int = Field(default=5_000, ge=1, le=100_000)
+    """Most samples in one shard, the unit of work, retry and storage."""
+
+    shard_window: int = Field(default=8, ge=1, le=1_000)
+    """Shards of one job that are queued at a time, so that no job floods the queue."""
+
+    shard_attempts: int = Field(default=10, ge=1, le=1_000)
+    """Runs of one shard after which its job fails instead of ending yet another worker."""
+
+    shard_concurrency: int = Field(default=2, ge=1, le=64)
+    """Shards one worker runs at a time: the device serves one while the other is encoded."""
+
+    refusal_factor: float = Field(default=10.0, ge=1.0, le=10_000.0)
+    """Candidates a shard may draw for each sample it owes before its job fails as dry."""
+
+    max_job_samples: int = Field(default=100_000_000, ge=1)
+    """Largest job accepted, in samples."""
+
+    poll_seconds: float = Field(default=0.05, ge=0.005, le=10.0)
+    """How often a worker looks for queued work."""
+
+    heartbeat_seconds: float = Field(default=2.0, ge=0.05, le=60.0)
+    """How often a worker says that it is alive."""
+
+    lease_seconds: float = Field(default=20.0, ge=0.2, le=3600.0)
+    """Silence after which other workers take over a worker's shards."""
+
+    worker_name: str = Field(default_factory=lambda: socket.gethostname())
+    """Name of this machine in worker ids; give each machine its own."""
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database, SQLite in the data folder unless one was named."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'synthloom.db'}"
+
+    @property
+    def objects_dir(self) -> Path:
+        """Root of the local object storage."""
+        return self.data_dir / "objects"

@@ -1,0 +1,31 @@
+"""What can go wrong with a model, as one small tree. Imports no torch.
+
+Every message is a sentence for the person who gave the model or the request: what was found,
+what was wanted, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """Any failure of this package that its caller can expect."""
+
+
+class SpecError(ModelError):
+    """The spec asks for something that its architecture cannot be."""
+
+
+class CheckpointError(ModelError):
+    """The files of a checkpoint are missing, damaged, or not what the spec says."""
+
+
+class InputError(ModelError):
+    """Latents or labels do not fit the generator; found before any inference."""
+
+
+class OutputShapeError(ModelError):
+    """The generator gave another number or shape of images than it was asked for."""
+
+
+class TrainingError(ModelError):
+    """A training cannot start, go on or be resumed with what it was given."""

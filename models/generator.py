@@ -1,0 +1,144 @@
+"""The contract of every generator, and the only place where floats become pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from models.errors import InputError, OutputShapeError
+from models.spec import ImageShape
+
+PIXEL_MAX = 255
+
+
+class Generator(nn.Module, ABC):
+    """Latents and labels in, images out.
+
+    A subclass implements `forward` and states its family, the range its last layer spans, and
+    the type of its options.
+
+    image: size of every image.
+    latent_size: length of one latent vector, drawn from a standard normal.
+    class_count: number of labels it takes; 0 when it takes none.
+    """
+
+    family: ClassVar[Literal["gan", "vae"]]
+    value_range: ClassVar[tuple[float, float]]
+
+    def __init__(self, image: ImageShape, latent_size: int, class_count: int) -> None:
+        super().__init__()
+        self.image = image
+        self.latent_size = latent_size
+        self.class_count = class_count
+
+    @abstractmethod
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """float [N, latent_size], int64 [N] or None -> float [N, C, H, W] in `value_range`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; inputs are moved there."""
+        return next(self.parameters()).device
+
+
+class Pixels(NamedTuple):
+    """What one batch of inference gave.
+
+    pixels: uint8 [N, H, W, C], zeros where the image was not finite.
+    finite: bool [N], False where any value of the image was NaN or infinite.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    finite: npt.NDArray[np.bool_]
+
+
+def to_pixels(images: Tensor, value_range: tuple[float, float]) -> Pixels:
+    """float [N, C, H, W] spanning `value_range` -> uint8 [N, H, W, C].
+
+    `low` becomes 0 and `high` 255, linearly, computed in float32; values outside are clamped;
+    a value exactly half way between two levels goes to the even one (IEEE 754 default, as
+    `torch.round` does). An image with a NaN or an infinity is zero-filled and flagged: it
+    never becomes pixels.
+    """
+    if images.ndim != 4:
+        raise OutputShapeError(f"images must be [N, C, H, W], not {list(images.shape)}")
+    low, high = value_range
+    values = images.detach().to(torch.float32)
+    finite = torch.isfinite(values).flatten(1).all(1)  # [N]
+    values = torch.where(finite[:, None, None, None], values, low)
+    levels = ((values - low) * (PIXEL_MAX / (high - low))).round_().clamp_(0, PIXEL_MAX)
+    pixels = levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()  # [N, H, W, C]
+    return Pixels(pixels.cpu().numpy(), finite.cpu().numpy())
+
+
+def from_pixels(pixels: npt.NDArray[np.uint8] | Tensor, value_range: tuple[float, float]) -> Tensor:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] spanning `value_range`; `to_pixels` inverts it."""
+    if isinstance(pixels, Tensor):
+        levels = pixels
+    else:
+        levels = torch.from_numpy(np.require(pixels, requirements="W"))  # torch wants it writable
+    if levels.ndim != 4 or levels.dtype != torch.uint8:
+        raise InputError(
+            f"pixels must be uint8 [N, H, W, C], not {levels.dtype} {list(levels.shape)}"
+        )
+    low, high = value_range
+    values = levels.permute(0, 3, 1, 2).to(torch.float32)  # [N, C, H, W]
+    return values * ((high - low) / PIXEL_MAX) + low
+
+
+@torch.inference_mode()
+def sample(
+    generator: Generator,
+    z: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64] | None,
+) -> Pixels:
+    """float32 [N, latent_size] and int64 [N] (None when unconditional) -> pixels.
+
+    Runs in eval mode whatever mode the generator was in: batch statistics and dropout would make
+    an image depend on its neighbours.
+    """
+    check_inputs(generator, z, labels)
+    generator.eval()
+    device = generator.device
+    on_device = None if labels is None else torch.from_numpy(labels).to(device)
+    images = generator(torch.from_numpy(z).to(device), on_device)
+    _check_outputs(generator, images, len(z))
+    return to_pixels(images, generator.value_range)
+
+
+def check_inputs(
+    generator: Generator,
+    z: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64] | None,
+) -> None:
+    """Refuse what the generator could only misread; nothing has been computed yet."""
+    if z.ndim != 2 or z.shape[1] != generator.latent_size or z.dtype != np.float32:
+        raise InputError(
+            f"latents must be float32 [N, {generator.latent_size}], not {z.dtype} {list(z.shape)}"
+        )
+    if (labels is None) != (generator.class_count == 0):
+        wanted = "one label an image" if generator.class_count else "no labels"
+        raise InputError(f"this generator takes {wanted}")
+    if labels is not None:
+        _check_labels(labels, len(z), generator.class_count)
+
+
+def _check_labels(labels: npt.NDArray[np.int64], count: int, class_count: int) -> None:
+    if labels.shape != (count,) or labels.dtype != np.int64:
+        raise InputError(f"labels must be int64 [{count}], not {labels.dtype} {list(labels.shape)}")
+    if count and not (labels.min() >= 0 and labels.max() < class_count):
+        raise InputError(f"labels must lie in 0..{class_count - 1}")
+
+
+def _check_outputs(generator: Generator, images: Tensor, count: int) -> None:
+    image = generator.image
+    wanted = (count, image.channels, image.height, image.width)
+    if tuple(images.shape) != wanted:
+        raise OutputShapeError(
+            f"the generator gave {list(images.shape)} where {list(wanted)} was asked for"
+        )

@@ -1,0 +1,1 @@
+"""Training of the architectures: small, real, resumable to the bit."""

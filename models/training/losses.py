@@ -1,0 +1,51 @@
+"""Losses, each with its paper. Logits are float [N]; every loss is a scalar mean over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.vae import Posterior
+
+
+class AdversarialLoss(NamedTuple):
+    """discriminator(real logits, generated logits) and generator(generated logits)."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+def hinge() -> AdversarialLoss:
+    """Hinge loss (Lim & Ye 2017): the discriminator is content beyond a margin of 1."""
+    return AdversarialLoss(
+        lambda real, made: F.relu(1 - real).mean() + F.relu(1 + made).mean(),
+        lambda made: -made.mean(),
+    )
+
+
+def logistic() -> AdversarialLoss:
+    """Binary cross entropy, non-saturating for the generator (Goodfellow et al. 2014, sec. 3)."""
+    return AdversarialLoss(
+        lambda real, made: F.softplus(-real).mean() + F.softplus(made).mean(),
+        lambda made: F.softplus(-made).mean(),
+    )
+
+
+def reconstruction(images: Tensor, made: Tensor) -> Tensor:
+    """Gaussian negative log likelihood with the best single variance (Rybkin et al. 2021, eq. 6).
+
+    D/2 log(mean squared error), D the values of one image, constants left out: the balance with
+    the divergence needs no weight to be set by hand.
+    """
+    error = (images - made).square().mean()
+    return 0.5 * images[0].numel() * error.clamp_min(1e-8).log()
+
+
+def divergence(posterior: Posterior) -> Tensor:
+    """KL of the posterior from the standard normal (Kingma & Welling 2014, app. B)."""
+    mean, log_variance = posterior
+    terms = mean.square() + log_variance.exp() - 1 - log_variance  # [N, latent_size]
+    return 0.5 * terms.sum(dim=1).mean()

@@ -1,0 +1,90 @@
+"""The whole state of a run in one safetensors file, so that it resumes to the bit. No pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as dump_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models.errors import TrainingError
+from models.files import write_atomically
+from models.training.steps import Pair
+
+
+class Progress(NamedTuple):
+    """How far a run has come: steps done, and seconds spent on them."""
+
+    step: int
+    seconds: float
+
+
+def save_state(path: Path, pair: Pair, average: nn.Module, progress: Progress) -> None:
+    """Write networks, average and optimizers to `path`, atomically."""
+    tensors = {
+        **_prefixed("generator", pair.generator.state_dict()),
+        **_prefixed("partner", pair.partner.state_dict()),
+        **_prefixed("average", average.state_dict()),
+    }
+    for name, optimizer in pair.optimizers.items():
+        tensors |= _prefixed(f"adam.{name}", _moments(optimizer))
+    notes = {"step": str(progress.step), "seconds": repr(progress.seconds)}
+    write_atomically(path, dump_tensors(_owned(tensors), notes))
+
+
+def load_state(path: Path, pair: Pair, average: nn.Module) -> Progress:
+    """Put what `save_state` wrote back into the same networks and optimizers."""
+    try:
+        with safe_open(path, "pt") as file:
+            notes = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+        pair.generator.load_state_dict(_under("generator", tensors))
+        pair.partner.load_state_dict(_under("partner", tensors))
+        average.load_state_dict(_under("average", tensors))
+        for name, optimizer in pair.optimizers.items():
+            _restore_moments(optimizer, _under(f"adam.{name}", tensors))
+        return Progress(int(notes["step"]), float(notes["seconds"]))
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise TrainingError(
+            f"{path.name} does not continue this run ({error}); start it in another folder"
+        ) from error
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(start)
+    }
+
+
+def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Adam's step count and two moments of each parameter, as "index.field"."""
+    per_parameter = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{field}": torch.as_tensor(value)
+        for index, fields in per_parameter.items()
+        for field, value in fields.items()
+    }
+
+
+def _restore_moments(optimizer: Optimizer, moments: dict[str, Tensor]) -> None:
+    document = optimizer.state_dict()
+    per_parameter: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in moments.items():
+        index, field = name.split(".", 1)
+        per_parameter.setdefault(int(index), {})[field] = tensor
+    optimizer.load_state_dict({**document, "state": per_parameter})

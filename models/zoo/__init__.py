@@ -1,0 +1,1 @@
+"""The trained models that are shipped, and how to find them."""

@@ -1,0 +1,303 @@
+"""The Python client of the service.
+
+with Client("http://127.0.0.1:8008", api_key) as client:
+    job = client.submit({"model": "fashion-cgan", "samples_per_class": {"bag": 200}})
+    client.download(client.wait(job), "imagefolder", Path("bags.zip"))
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from app.client_download import Downloaded, OnBytes, download_archive
+from app.client_errors import (
+    ClientError,
+    JobCancelledError,
+    JobFailedError,
+    ServerUnreachableError,
+    UnavailableError,
+    UnexpectedAnswerError,
+    WaitTimeoutError,
+    problem_of,
+    retry_after_of,
+)
+from app.client_types import (
+    Answer,
+    Estimate,
+    Job,
+    JobPage,
+    JobRequest,
+    JobState,
+    ManifestPage,
+    Model,
+    ModelList,
+    Row,
+)
+
+DEFAULT_URL = "http://127.0.0.1:8008"
+FIRST_POLL_SECONDS = 0.05
+POLL_GROWTH = 1.5
+SLOWEST_POLL_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+A = TypeVar("A", bound=Answer)
+OnProgress = Callable[[Job], None]
+
+
+class Client:
+    """One service, one key. Not for several threads at a time; close it or use `with`.
+
+    Broken connections and "try again later" answers are retried, at most `attempts` times
+    within `retry_seconds`; every call is safe to repeat, because a submission always carries
+    an idempotency key.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        *,
+        timeout_seconds: float = 30.0,
+        attempts: int = 10,
+        retry_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = checked_url(url)
+        self._sleep = sleep
+        self._attempts = attempts
+        self._retry_seconds = retry_seconds
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"User-Agent": "synthloom-client", **_authorization(api_key)},
+            timeout=timeout_seconds,
+            transport=transport,
+            # A proxy of the environment is for the outside, never for this machine.
+            trust_env=httpx.URL(self.url).host not in ("127.0.0.1", "localhost", "::1"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    # Models
+
+    def models(self) -> list[Model]:
+        """Every registered model."""
+        return self._answer(ModelList, "GET", "/v1/models").models
+
+    def model(self, name: str) -> Model:
+        """One model, by `name` (its latest version) or `name@version`."""
+        return self._answer(Model, "GET", f"/v1/models/{_segment(name)}")
+
+    def preview(self, name: str) -> bytes:
+        """A PNG contact sheet of the model, one class a row."""
+        return self._send("GET", f"/v1/models/{_segment(name)}/preview.png").content
+
+    # Jobs
+
+    def estimate(self, request: JobRequest) -> Estimate:
+        """The plan of a job, its size and time, without running it."""
+        return self._answer(Estimate, "POST", "/v1/jobs/estimate", json=dict(request))
+
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
+        """Asks for samples. The same key with the same request gives the same job."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._answer(Job, "POST", "/v1/jobs", json=dict(request), headers=headers)
+
+    def job(self, job: Job | str) -> Job:
+        """The job as it is now."""
+        return self._answer(Job, "GET", _job_path(job))
+
+    def jobs(self, limit: int | None = None) -> Iterator[Job]:
+        """Jobs, newest first, read page by page as they are taken."""
+        left, after = limit, None
+        while left is None or left > 0:
+            query = {"limit": 100 if left is None else min(left, 100), "after": after}
+            page = self._answer(JobPage, "GET", "/v1/jobs", params=_present(query))
+            yield from page.jobs
+            left = None if left is None else left - len(page.jobs)
+            after = page.next
+            if after is None:
+                return
+
+    def cancel(self, job: Job | str) -> Job:
+        """Ends the job and discards its samples; again is harmless."""
+        return self._answer(Job, "POST", f"{_job_path(job)}/cancel")
+
+    def wait(
+        self,
+        job: Job | str,
+        on_progress: OnProgress | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Job:
+        """Polls until the job has succeeded and returns it.
+
+        Raises `JobFailedError` or `JobCancelledError` when it ends otherwise. Polls are quick
+        at first, so that a small job is not slow, and then as far apart as the service asks.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        pause, etag, path = FIRST_POLL_SECONDS, "", _job_path(job)
+        while True:
+            response = self._send("GET", path, headers={"If-None-Match": etag} if etag else {})
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                seen = _parsed(Job, response)
+                etag = response.headers.get("ETag", "")
+                if on_progress is not None:
+                    on_progress(seen)
+                if seen.state.terminal:
+                    return _succeeded(seen)
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise WaitTimeoutError(
+                    f"The job has not ended within {timeout_seconds:g} s; it goes on, so ask "
+                    "for it again later."
+                )
+            self._sleep(pause)
+            slowest = retry_after_of(response) or SLOWEST_POLL_SECONDS
+            pause = min(pause * POLL_GROWTH, slowest, LONGEST_PAUSE_SECONDS)
+
+    def manifest(
+        self, job: Job | str, class_name: str | None = None, page_size: int = 1000
+    ) -> Iterator[list[Row]]:
+        """Pages of the manifest in the order of the samples, each read when it is taken."""
+        after = None
+        while True:
+            query = {"limit": page_size, "after": after, "class": class_name}
+            path = f"{_job_path(job)}/manifest"
+            page = self._answer(ManifestPage, "GET", path, params=_present(query))
+            if page.samples:
+                yield page.samples
+            after = page.next
+            if after is None:
+                return
+
+    def download(
+        self,
+        job: Job | str,
+        format: str,  # noqa: A002 - the service's word
+        path: Path,
+        on_bytes: OnBytes | None = None,
+    ) -> Downloaded:
+        """Fetches an archive to `path`, which appears only once its SHA-256 is right.
+
+        A broken download leaves a hidden `.part` file beside `path`; the next call goes on
+        from there.
+        """
+        url = f"{_job_path(job)}/archives/{_segment(format)}"
+        return download_archive(self._http, self._retrying(), url, path, on_bytes)
+
+    # Requests
+
+    def _answer(self, kind: type[A], method: str, path: str, **options: Any) -> A:
+        return _parsed(kind, self._send(method, path, **options))
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._retrying()(self._send_once, method, path, **options)
+
+    def _send_once(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.RequestError as error:
+            raise ServerUnreachableError(self.url, reason_of(error)) from error
+        if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
+            return response
+        raise problem_of(response)
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            sleep=self._sleep,
+            stop=stop_after_attempt(self._attempts) | stop_after_delay(self._retry_seconds),
+            wait=_pause,
+            retry=retry_if_exception_type((ServerUnreachableError, UnavailableError)),
+            reraise=True,
+        )
+
+
+def checked_url(url: str) -> str:
+    """The address without a trailing slash, or a `ValueError` that says how one looks."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is not an address; write it like {DEFAULT_URL}.")
+    return str(parsed).rstrip("/")
+
+
+def reason_of(error: httpx.RequestError) -> str:
+    """A few words for a transport failure, without the library's class names."""
+    if isinstance(error, httpx.TimeoutException):
+        return "it took too long"
+    return "connection refused" if isinstance(error, httpx.ConnectError) else "connection lost"
+
+
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, UnavailableError) else None
+    if asked is not None:
+        return min(asked, LONGEST_PAUSE_SECONDS)
+    return wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1)(state)
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    if not api_key:
+        return {}
+    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+        raise ValueError("The API key holds characters that no key has; check where it came from.")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def _parsed(kind: type[A], response: httpx.Response) -> A:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise UnexpectedAnswerError(
+            f"{response.request.url} did not answer as a Synthloom service does; check the "
+            "address, and that client and service are of the same version."
+        ) from error
+
+
+def _succeeded(job: Job) -> Job:
+    if job.state is JobState.CANCELLED:
+        raise JobCancelledError(job, f"Job {job.id} was cancelled; submit it again if it's needed.")
+    if job.state is JobState.FAILED:
+        detail = (job.problem or {}).get("detail") or "the service gave no reason."
+        raise JobFailedError(job, f"Job {job.id} failed: {detail}")
+    return job
+
+
+def _job_path(job: Job | str) -> str:
+    return f"/v1/jobs/{_segment(job if isinstance(job, str) else job.id)}"
+
+
+def _segment(text: str) -> str:
+    """One path segment; what would leave it is refused rather than sent elsewhere."""
+    if not text or text in (".", ".."):
+        raise ClientError(f"{text!r} is not a name; look at the list for one.")
+    return quote(text, safe="@")
+
+
+def _present(query: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in query.items() if value is not None}

@@ -1,0 +1,182 @@
+"""What the service answers, typed. Members a newer service adds are ignored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class ImageSize(Answer):
+    """Pixels of every image of a model."""
+
+    height: int
+    width: int
+    channels: int
+
+
+class Model(Answer):
+    """A registered generator."""
+
+    name: str
+    version: str
+    sha256: Sha256
+    family: str
+    architecture: str
+    conditioning: str
+    classes: list[str]
+    image: ImageSize
+    latent_size: int
+    licence: str
+    description: str = ""
+    figures: dict[str, Any] = {}
+    created: datetime | None = None
+    spec: dict[str, Any] | None = None
+    """The whole specification; only in the answer about one model."""
+
+    @property
+    def reference(self) -> str:
+        """`name@version`, which a job can ask for."""
+        return f"{self.name}@{self.version}"
+
+
+class JobState(StrEnum):
+    """The states of a job; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINALIZING = "finalizing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """True when the job will not change any more."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Progress(Answer):
+    """How far a job is."""
+
+    samples: int
+    samples_done: int
+    shards: int = 0
+    shards_done: int = 0
+    candidates_refused: int = 0
+
+
+class Archive(Answer):
+    """A file that a succeeded job offers for download."""
+
+    format: str
+    bytes: int
+    sha256: Sha256
+    entries: int
+    url: str = ""
+
+
+class JobModel(Answer):
+    """One of the models that a job draws from."""
+
+    name: str
+    version: str
+    sha256: str
+    weight: float = 1.0
+
+
+class Job(Answer):
+    """A request for samples, and what became of it."""
+
+    id: str
+    state: JobState
+    seed: int
+    samples: int
+    samples_per_class: dict[str, int]
+    classes: list[str] = []
+    models: list[JobModel]
+    formats: list[str] = []
+    progress: Progress
+    archives: list[Archive] = []
+    problem: dict[str, Any] | None = None
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+
+    def archive(self, format: str) -> Archive | None:  # noqa: A002 - the service's word
+        """The archive of one format, once the job has succeeded."""
+        return next((archive for archive in self.archives if archive.format == format), None)
+
+
+class Estimate(Answer):
+    """What a job would be, without running it."""
+
+    samples: int
+    samples_per_class: dict[str, int]
+    shards: int
+    archive_bytes: int
+    seconds: float | None = None
+    basis: str = ""
+    seed: int | None = None
+
+
+class Row(Answer):
+    """One sample of the manifest."""
+
+    index: int
+    class_name: str = Field(alias="class")
+    label: int
+    model: str
+    model_sha256: str
+    seed: int
+    shard: int
+    candidate: int
+    file: str
+    bytes: int
+    file_sha256: Sha256
+    pixel_sha256: str
+    width: int
+    height: int
+    channels: int
+    created: datetime | None = None
+
+
+class JobPage(Answer):
+    """Jobs, newest first; `next` is the token of the page after this one."""
+
+    jobs: list[Job]
+    next: str | None = None
+
+
+class ManifestPage(Answer):
+    """Rows in the order of their index."""
+
+    samples: list[Row]
+    next: str | None = None
+
+
+class ModelList(Answer):
+    """All registered models."""
+
+    models: list[Model]
+
+
+class JobRequest(TypedDict, total=False):
+    """The body of a submission; leave out what does not apply."""
+
+    model: str
+    models: list[dict[str, Any]]
+    samples_per_class: dict[str, int] | int
+    samples: int
+    seed: int
+    formats: list[str]

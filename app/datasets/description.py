@@ -1,0 +1,113 @@
+"""What `dataset.json` in an archive says, and whether an image is as it says."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Literal, Self
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.datasets.members import DESCRIPTION, DamagedError, Members
+
+FORMAT = "synthloom-dataset/1"
+DESCRIPTION_BYTES_LIMIT = 16 << 20
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class Described(BaseModel):
+    """Members that a later version adds are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class DescribedImage(Described):
+    """The size of every image, in pixels."""
+
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    channels: Literal[1, 3, 4]
+
+    @property
+    def png_bytes_limit(self) -> int:
+        """More than any encoder makes of such an image: twice its pixels, and room for text."""
+        return 2 * self.height * (self.width * self.channels + 1) + (64 << 10)
+
+
+class DescribedModel(Described):
+    """A generator that took part."""
+
+    name: str
+    version: str
+
+    @property
+    def reference(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+class Description(Described):
+    """The part of `dataset.json` that can be checked against the files."""
+
+    format: Literal["synthloom-dataset/1"]
+    seed: int
+    directories: dict[str, str]
+    samples: int
+    samples_per_class: dict[str, int]
+    image: DescribedImage
+    models: list[DescribedModel] = []
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if sum(self.samples_per_class.values()) != self.samples:
+            raise ValueError("samples is not the sum of samples_per_class")
+        if len(set(self.directories.values())) != len(self.directories):
+            raise ValueError("two classes share a directory")
+        if not set(self.samples_per_class) <= set(self.directories):
+            raise ValueError("a class of samples_per_class has no directory")
+        return self
+
+
+def read_description(members: Members) -> Description:
+    """The parsed file, or `DamagedError` with what is wrong with it."""
+    member = next((member for member in members if member.path == DESCRIPTION), None)
+    if member is None:
+        raise DamagedError("is missing")
+    if member.refusal:
+        raise DamagedError(member.refusal)
+    if member.bytes > DESCRIPTION_BYTES_LIMIT:
+        raise DamagedError(f"has {member.bytes:,} bytes, which is too large")
+    text = b"".join(members.chunks(DESCRIPTION))
+    try:
+        return Description.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DamagedError(
+            f"is not valid ({where + ': ' if where else ''}{first['msg']})"
+        ) from error
+
+
+def check_png(png: bytes, expected: DescribedImage) -> None:
+    """Decodes the image; `DamagedError` when it is broken or of another size or mode."""
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            size, mode = image.size, image.mode
+            if size == (expected.width, expected.height) and mode == MODES[expected.channels]:
+                image.load()
+                return
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise DamagedError("is not a PNG image that can be decoded") from error
+    raise DamagedError(
+        f"is {size[0]} x {size[1]} {mode}, not {expected.width} x {expected.height} "
+        f"{MODES[expected.channels]}"
+    )

@@ -1,0 +1,182 @@
+"""Does a dataset hold exactly what its SHA256SUMS and dataset.json say?
+
+Every file is read once, in pieces; images are decoded. Only the listing grows with the number
+of files, never what is held of their content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from app.datasets.checksums import read_checksums
+from app.datasets.description import Description, check_png, read_description
+from app.datasets.members import CHECKSUMS, DESCRIPTION, DamagedError, Members, members_of
+
+PROBLEMS_KEPT = 100
+
+OnFile = Callable[[int], None]
+"""Called with the number of files checked so far."""
+
+
+@dataclass
+class Verification:
+    """What was found; `ok` when there is nothing wrong."""
+
+    path: Path
+    files: int = 0
+    images: int = 0
+    bytes: int = 0
+    asked: dict[str, int] = field(default_factory=dict)
+    delivered: dict[str, int] = field(default_factory=dict)
+    seed: int | None = None
+    models: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    problem_count: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """True when every check passed."""
+        return self.problem_count == 0
+
+    def report(self, sentence: str) -> None:
+        """Counts a problem, and keeps it as long as the list is short."""
+        self.problem_count += 1
+        if len(self.problems) < PROBLEMS_KEPT:
+            self.problems.append(sentence)
+
+
+def verify(path: Path, on_file: OnFile | None = None) -> Verification:
+    """Checks a folder or zip; expects it to exist and raises nothing about its content."""
+    found = Verification(path)
+    try:
+        with members_of(path) as members, _bombs_are_errors():
+            _Check(members, found, on_file or (lambda files: None)).run()
+    except DamagedError as error:
+        found.report(f"{path.name} {error}.")
+    return found
+
+
+class _Check:
+    """One pass over the members."""
+
+    def __init__(self, members: Members, found: Verification, on_file: OnFile) -> None:
+        self._members = members
+        self._found = found
+        self._on_file = on_file
+        self._description: Description | None = None
+        self._class_of: dict[str, str] = {}
+        self._delivered: Counter[str] = Counter()
+
+    def run(self) -> None:
+        self._read_description()
+        sums = self._read_checksums()
+        if sums is None:
+            return
+        for member in self._members:
+            self._found.files += 1
+            expected = sums.pop(member.path, None)
+            if member.refusal:
+                self._found.report(f"{_shown(member.path)} {member.refusal}.")
+            elif expected is not None:
+                self._check_file(member.path, member.bytes, expected)
+            elif member.path != CHECKSUMS:
+                self._found.report(f"{_shown(member.path)} is not listed in {CHECKSUMS}.")
+            self._on_file(self._found.files)
+        for path in sums:
+            self._found.report(f"{_shown(path)} is listed in {CHECKSUMS} but missing.")
+        self._compare_counts()
+
+    def _read_description(self) -> None:
+        try:
+            self._description = read_description(self._members)
+        except DamagedError as error:
+            self._found.report(f"{DESCRIPTION} {error}.")
+            return
+        self._class_of = {
+            directory: name for name, directory in self._description.directories.items()
+        }
+        self._found.asked = dict(self._description.samples_per_class)
+        self._found.seed = self._description.seed
+        self._found.models = [model.reference for model in self._description.models]
+
+    def _read_checksums(self) -> dict[str, bytes] | None:
+        try:
+            return read_checksums(self._members, self._found.report)
+        except DamagedError as error:
+            self._found.report(f"{CHECKSUMS} {error}; nothing can be checked without it.")
+            return None
+
+    def _check_file(self, path: str, size: int, expected: bytes) -> None:
+        directory, _, name = path.rpartition("/")
+        if self._description is None or not directory:
+            self._check_hash(path, expected)
+        elif directory not in self._class_of or not name.endswith(".png"):
+            self._found.report(
+                f"{_shown(path)} is not a PNG file in one of the classes of {DESCRIPTION}."
+            )
+        elif size > self._description.image.png_bytes_limit:
+            self._found.report(
+                f"{_shown(path)} has {size:,} bytes, more than an image of its size can need."
+            )
+        else:
+            self._delivered[self._class_of[directory]] += 1
+            self._check_image(path, expected, self._description)
+
+    def _check_hash(self, path: str, expected: bytes) -> None:
+        digest = hashlib.sha256()
+        try:
+            for chunk in self._members.chunks(path):
+                digest.update(chunk)
+                self._found.bytes += len(chunk)
+        except DamagedError as error:
+            self._found.report(f"{_shown(path)} {error}.")
+            return
+        if digest.digest() != expected:
+            self._found.report(f"{_shown(path)} is not the file that {CHECKSUMS} lists.")
+
+    def _check_image(self, path: str, expected: bytes, description: Description) -> None:
+        self._found.images += 1
+        try:
+            png = b"".join(self._members.chunks(path))
+            self._found.bytes += len(png)
+            if hashlib.sha256(png).digest() != expected:
+                self._found.report(f"{_shown(path)} is not the file that {CHECKSUMS} lists.")
+            else:
+                check_png(png, description.image)
+        except DamagedError as error:
+            self._found.report(f"{_shown(path)} {error}.")
+
+    def _compare_counts(self) -> None:
+        if self._description is None:
+            return
+        names = dict.fromkeys([*self._description.samples_per_class, *sorted(self._delivered)])
+        self._found.delivered = {name: self._delivered[name] for name in names}
+        for name, delivered in self._found.delivered.items():
+            asked = self._description.samples_per_class.get(name, 0)
+            if delivered != asked:
+                self._found.report(
+                    f"Class {_shown(name)} has {delivered:,} images, not the {asked:,} that "
+                    f"{DESCRIPTION} states."
+                )
+
+
+@contextmanager
+def _bombs_are_errors() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _shown(name: str) -> str:
+    """A name for a message: one line, no control characters, not endless."""
+    line = name.encode("utf-8", "replace").decode()
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= 120 else f"{line[:117]}..."

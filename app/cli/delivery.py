@@ -1,0 +1,137 @@
+"""From a request to a verified folder: submit, wait, download, unpack, verify, put in place."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.cli.failures import CommandError, ExitCode, InterruptedByUserError
+from app.cli.progress import Reporter
+from app.client import Client
+from app.client_errors import ClientError
+from app.client_types import Job, JobRequest
+from app.datasets.unpack import is_dataset, unpack
+from app.datasets.verify import Verification, verify
+
+FORMAT = "imagefolder"
+SHOWN_PROBLEMS = 3
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A dataset that is where it was asked for."""
+
+    job: Job
+    verification: Verification
+    folder: Path
+    archive: Path | None
+    job_seconds: float
+    seconds: float
+
+    @property
+    def samples_per_second(self) -> float:
+        """From the submission until the archive was ready."""
+        return self.job.samples / max(self.job_seconds, 1e-9)
+
+    def class_rows(self) -> list[tuple[str, int, int]]:
+        """Class, asked, delivered."""
+        delivered = self.verification.delivered
+        return [
+            (name, asked, delivered.get(name, 0))
+            for name, asked in self.job.samples_per_class.items()
+        ]
+
+
+def checked_target(folder: Path, replace: bool) -> Path:
+    """The folder as an absolute path, when a dataset may be put there."""
+    target = folder.resolve()
+    if target == Path.cwd() or target in Path.cwd().parents:
+        raise CommandError(
+            f"{folder} is the current folder or one above it; name a new folder inside it.",
+            ExitCode.USAGE,
+        )
+    if target.exists() and not target.is_dir():
+        raise CommandError(f"{folder} is a file; name a folder.", ExitCode.USAGE)
+    if target.is_dir() and any(target.iterdir()):
+        if not replace:
+            raise CommandError(
+                f"{folder} is not empty; name another folder, or replace it with --force.",
+                ExitCode.USAGE,
+            )
+        if not is_dataset(target):
+            raise CommandError(
+                f"{folder} holds something else than a dataset and is not replaced; name "
+                "another folder.",
+                ExitCode.USAGE,
+            )
+    return target
+
+
+def deliver(
+    client: Client, request: JobRequest, target: Path, reporter: Reporter, keep_archive: bool
+) -> Delivery:
+    """Runs the job and puts its dataset at `target`; on any failure `target` stays as it was."""
+    started = time.monotonic()
+    job = _completed(client, request, reporter)
+    job_seconds = time.monotonic() - started
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as staging:
+        archive, folder = Path(staging) / "archive.zip", Path(staging) / "dataset"
+        client.download(job, FORMAT, archive, reporter.received)
+        verification = _unpacked(job, archive, folder, reporter)
+        _put_in_place(folder, target, Path(staging) / "replaced")
+        kept = _keep(archive, target) if keep_archive else None
+    seconds = time.monotonic() - started
+    return Delivery(job, verification, target, kept, job_seconds, seconds)
+
+
+def _completed(client: Client, request: JobRequest, reporter: Reporter) -> Job:
+    job = client.submit(request)
+    reporter.job(job)
+    try:
+        return client.wait(job, reporter.job)
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedByUserError(_cancelled(client, job)) from interrupt
+
+
+def _cancelled(client: Client, job: Job) -> str:
+    try:
+        state = client.cancel(job).state.value
+    except ClientError as error:
+        return f"Interrupted, but job {job.id} could not be cancelled: {error}"
+    return f"Interrupted; job {job.id} is {state} and nothing was written."
+
+
+def _unpacked(job: Job, archive: Path, folder: Path, reporter: Reporter) -> Verification:
+    offered = job.archive(FORMAT)
+    expected = offered.entries if offered is not None else job.samples + 2
+    count = unpack(archive, folder, lambda done: reporter.files("Unpacked", done, expected))
+    reporter.files("Unpacked", count, count)
+    verification = verify(folder, lambda done: reporter.files("Verified", done, count))
+    if verification.asked != job.samples_per_class:
+        verification.report("The dataset describes other quotas than the job asked for.")
+    if not verification.ok:
+        raise CommandError(
+            f"The dataset of job {job.id} is not right and was discarded: "
+            f"{' '.join(verification.problems[:SHOWN_PROBLEMS])} Submit the job again.",
+            ExitCode.UNVERIFIED,
+        )
+    return verification
+
+
+def _put_in_place(folder: Path, target: Path, replaced: Path) -> None:
+    if target.exists():
+        target.rename(replaced)
+    try:
+        folder.rename(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            replaced.rename(target)
+        raise
+
+
+def _keep(archive: Path, target: Path) -> Path:
+    return archive.replace(target.with_name(f"{target.name}.zip"))

@@ -1,0 +1,171 @@
+"""The service as a child process, for the length of one command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import httpx
+
+import app
+from app.cli.failures import CommandError, ExitCode
+
+START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+LOOK_SECONDS = 0.05
+LOG_NAME = "service.log"
+
+# Of the caller's settings only those that say how to compute; where to keep things is ours.
+KEPT_SETTINGS = {
+    "SYNTHLOOM_DEVICE",
+    "SYNTHLOOM_ENCODE_THREADS",
+    "SYNTHLOOM_ENGINE_BATCH",
+    "SYNTHLOOM_RESIDENT_BYTES",
+    "SYNTHLOOM_SHARD_CONCURRENCY",
+    "SYNTHLOOM_SHARD_SAMPLES",
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that is ready."""
+
+    url: str
+    api_key: str
+    data_folder: Path
+
+
+@contextmanager
+def embedded_service(data_folder: Path | None) -> Iterator[Running]:
+    """Runs `synthloom serve` on a free loopback port, and always stops it.
+
+    Without a data folder it works in a temporary one, which is removed afterwards.
+    """
+    with contextlib.ExitStack() as stack:
+        if data_folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="synthloom-", ignore_cleanup_errors=True)
+            data_folder = Path(stack.enter_context(temporary))
+        data_folder = data_folder.absolute()
+        data_folder.mkdir(parents=True, exist_ok=True)
+        (data_folder / "server.json").unlink(missing_ok=True)
+        stack.enter_context(_ended_like_ctrl_c())
+        child = _start(data_folder)
+        stack.callback(_stop, child)
+        yield _await_ready(child, data_folder)
+
+
+def _start(data_folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "app.cli", "serve", "--data", str(data_folder)]
+    with (data_folder / LOG_NAME).open("wb") as log:
+        return subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Its own folder keeps a .env of the caller out, its own session the caller's Ctrl-C.
+            cwd=data_folder,
+            env=_environment(),
+            start_new_session=True,
+        )
+
+
+def _environment() -> dict[str, str]:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("SYNTHLOOM_") or name.upper() in KEPT_SETTINGS
+    }
+    package = str(Path(str(app.__file__)).absolute().parents[1])
+    inherited = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = package + (os.pathsep + inherited if inherited else "")
+    return environment
+
+
+def _await_ready(child: subprocess.Popen[bytes], data_folder: Path) -> Running:
+    deadline = time.monotonic() + START_SECONDS
+    while child.poll() is None and time.monotonic() < deadline:
+        url = recorded_url(data_folder)
+        if url is not None and answers(url, "/readyz"):
+            api_key = (data_folder / "api-key").read_text().strip()
+            return Running(url, api_key, data_folder)
+        time.sleep(LOOK_SECONDS)
+    outcome = "did not get ready in time" if child.poll() is None else "ended while it started"
+    raise CommandError(
+        f"The embedded service {outcome} ({_last_line(data_folder / LOG_NAME)}); run "
+        "`synthloom serve` in another terminal to see why.",
+        ExitCode.UNREACHABLE,
+    )
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, which the service passes on to its workers; the whole group if that fails."""
+    if child.poll() is None:
+        child.terminate()
+    try:
+        clean = child.wait(STOP_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        clean = False
+    except KeyboardInterrupt:
+        _kill_group(child)
+        raise
+    if not clean:
+        _kill_group(child)
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a closed terminal unwind the command too, so that the child is stopped."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def recorded_url(data_folder: Path) -> str | None:
+    """The address that a running service wrote into its data folder."""
+    try:
+        url = json.loads((data_folder / "server.json").read_text())["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return url if isinstance(url, str) else None
+
+
+def answers(url: str, path: str = "/livez") -> bool:
+    """One quick look whether a service is there."""
+    try:
+        return httpx.get(f"{url}{path}", timeout=2.0, trust_env=False).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
+def _last_line(log: Path) -> str:
+    try:
+        text = log.read_bytes()[-4000:].decode("utf-8", "replace")
+    except OSError:
+        return "no log"
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no log")

@@ -1,0 +1,140 @@
+"""`synthloom generate`: ask for samples, get a verified folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
+from app.cli.delivery import FORMAT, Delivery, checked_target, deliver
+from app.cli.progress import reporter
+from app.cli.terminal import plain, print_json, print_table, stdout
+from app.client_types import JobRequest
+
+LARGEST_SEED = 2**53 - 1
+
+
+def generate(
+    model: Annotated[str, typer.Argument(help="Model, as `name` or `name@version`.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="New folder for the dataset.")
+    ],
+    per_class: Annotated[
+        int | None,
+        typer.Option("--per-class", min=1, metavar="N", help="That many of every class."),
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class", metavar="NAME=N", help="That many of one class; give it once a class."
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", min=1, metavar="N", help="For a model that can't be asked for a class."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=LARGEST_SEED, help="Same seed, same samples; random if left out."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a dataset at DIR.")] = False,
+    keep_archive: Annotated[
+        bool, typer.Option("--keep-archive", help="Keep the archive too, as DIR.zip.")
+    ] = False,
+    server: ServerOption = None,
+    data: DataOption = None,
+    api_key: KeyOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
+    ] = False,
+) -> None:
+    """Generate samples into a folder that ImageFolder reads, verified file by file.
+
+    Uses the service at --server, or the one that runs on this machine; without one, a service
+    is started for the length of this command. Ctrl-C cancels the job.
+    """
+    request = request_of(model, per_class, classes or [], samples, seed)
+    target = checked_target(out, force)
+    with connected(Whereabouts(server, data, api_key), embed=True) as client, reporter() as shown:
+        delivery = deliver(client, request, target, shown, keep_archive)
+    if as_json:
+        print_json(summary(delivery))
+    else:
+        show(delivery, out)
+
+
+def request_of(
+    model: str, per_class: int | None, classes: list[str], samples: int | None, seed: int | None
+) -> JobRequest:
+    """The request that the options stand for; exactly one way to say how many."""
+    if sum((per_class is not None, bool(classes), samples is not None)) != 1:
+        raise typer.BadParameter(
+            "say how many with one of --per-class N, --class NAME=N or --samples N."
+        )
+    request = JobRequest(model=model, formats=[FORMAT])
+    if samples is not None:
+        request["samples"] = samples
+    else:
+        request["samples_per_class"] = per_class if per_class is not None else quotas(classes)
+    if seed is not None:
+        request["seed"] = seed
+    return request
+
+
+def quotas(classes: list[str]) -> dict[str, int]:
+    """`["bag=200", "coat=50"]` as a mapping; a name may hold `=` itself."""
+    found: dict[str, int] = {}
+    for text in classes:
+        name, _, number = text.rpartition("=")
+        if not name or not (number.isascii() and number.isdigit()) or not 0 < int(number) < 10**12:
+            raise typer.BadParameter(f"write {text!r} like bag=200.", param_hint="--class")
+        if name in found:
+            raise typer.BadParameter(f"{name!r} is given twice.", param_hint="--class")
+        found[name] = int(number)
+    return found
+
+
+def summary(delivery: Delivery) -> dict[str, Any]:
+    """What a program wants to know."""
+    archive = delivery.job.archive(FORMAT)
+    return {
+        "job": delivery.job.id,
+        "state": delivery.job.state.value,
+        "models": [f"{model.name}@{model.version}" for model in delivery.job.models],
+        "seed": delivery.job.seed,
+        "samples": delivery.verification.images,
+        "classes": [
+            {"class": name, "asked": asked, "delivered": delivered}
+            for name, asked, delivered in delivery.class_rows()
+        ],
+        "verified": delivery.verification.ok,
+        "folder": str(delivery.folder),
+        "archive": None if delivery.archive is None else str(delivery.archive),
+        "archive_sha256": None if archive is None else archive.sha256,
+        "job_seconds": round(delivery.job_seconds, 3),
+        "seconds": round(delivery.seconds, 3),
+        "samples_per_second": round(delivery.samples_per_second, 1),
+    }
+
+
+def show(delivery: Delivery, out: Path) -> None:
+    """What a person wants to know."""
+    rows = delivery.class_rows()
+    total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
+    print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
+    lines = [
+        f"{delivery.job.samples:,} samples in {delivery.job_seconds:.1f} s "
+        f"({delivery.samples_per_second:,.0f} samples/s), {delivery.seconds:.1f} s with download "
+        f"and check; seed {delivery.job.seed}.",
+        f"Every file is verified. Read them with torchvision.datasets.ImageFolder({str(out)!r}).",
+    ]
+    if delivery.archive is not None:
+        lines.append(f"The archive is {delivery.archive}.")
+    for line in lines:
+        stdout().print(plain(line), soft_wrap=True)

@@ -1,0 +1,32 @@
+"""The `synthloom` command."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli.demo import demo
+from app.cli.failures import Commands
+from app.cli.generate import generate
+from app.cli.jobs import jobs
+from app.cli.models import models
+from app.cli.serve import migrate, serve, worker
+from app.cli.verify import verify
+from models.training.cli import train
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_show_locals=False,
+    help="Fill the classes a dataset is short of with samples of trained GANs and VAEs.",
+)
+
+app.command()(generate)
+app.add_typer(models, name="models")
+app.add_typer(jobs, name="jobs")
+app.command()(verify)
+app.command()(demo)
+app.command()(serve)
+app.command()(worker)
+app.command()(migrate)
+app.command()(train)

@@ -1,0 +1,151 @@
+"""Shows how far a job, its download and its check are: bars in a terminal, else a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from app.cli.terminal import say, stderr
+from app.client_types import Job
+
+LINES_A_JOB = 10
+
+Columns = list[ProgressColumn]
+
+
+class Reporter(Protocol):
+    """Told what happens; used with `with`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def job(self, job: Job) -> None:
+        """The job has moved."""
+
+    def received(self, done: int, total: int) -> None:
+        """Bytes of the archive have arrived."""
+
+    def files(self, activity: str, done: int, total: int) -> None:
+        """Files were unpacked or checked."""
+
+
+def reporter() -> Reporter:
+    """Bars when stderr is a terminal."""
+    console = stderr()
+    return Bars(console) if console.is_terminal else Lines()
+
+
+class Lines:
+    """For logs: the job's states, every tenth of its samples, and each activity once."""
+
+    def __init__(self) -> None:
+        self._state = ""
+        self._step = 0
+        self._activity = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def job(self, job: Job) -> None:
+        done, total = job.progress.samples_done, job.progress.samples
+        step = done * LINES_A_JOB // max(total, 1)
+        if job.state.value != self._state or step > self._step:
+            self._state, self._step = job.state.value, step
+            say(f"{job.id} {job.state.value}: {done:,} of {total:,} samples")
+
+    def received(self, done: int, total: int) -> None:
+        if done == total:
+            self._once(f"Downloaded {total:,} bytes")
+
+    def files(self, activity: str, done: int, total: int) -> None:
+        if done == total:
+            self._once(f"{activity} {total:,} files")
+
+    def _once(self, activity: str) -> None:
+        if activity != self._activity:
+            self._activity = activity
+            say(activity)
+
+
+class Bars:
+    """One bar for each activity; a finished one stays above the next."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._activity = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def job(self, job: Job) -> None:
+        done, total = job.progress.samples_done, job.progress.samples
+        self._move("job", job.state.value, done, total, _counted)
+
+    def received(self, done: int, total: int) -> None:
+        self._move("download", "downloaded", done, total, _weighed)
+
+    def files(self, activity: str, done: int, total: int) -> None:
+        self._move(activity, activity.lower(), done, total, _counted)
+
+    def _move(
+        self, activity: str, label: str, done: int, total: int, columns: Callable[[], Columns]
+    ) -> None:
+        if self._progress is None or activity != self._activity:
+            self._stop()
+            self._activity = activity
+            label_column = TextColumn("{task.description:<12}")
+            self._progress = Progress(label_column, BarColumn(), *columns(), console=self._console)
+            self._progress.add_task(label, total=total)
+            self._progress.start()
+        task = self._progress.task_ids[0]
+        self._progress.update(task, description=label, completed=done, total=total)
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _counted() -> Columns:
+    remaining = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
+    return [MofNCompleteColumn(), RateColumn(), TextColumn("ETA"), remaining]
+
+
+def _weighed() -> Columns:
+    return [DownloadColumn(), TransferSpeedColumn()]
+
+
+class RateColumn(ProgressColumn):
+    """Samples or files a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")

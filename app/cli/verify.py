@@ -1,0 +1,73 @@
+"""`synthloom verify`: is a dataset what it says it is?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.failures import CommandError, ExitCode
+from app.cli.terminal import plain, print_json, print_table, say, stdout
+from app.datasets.verify import Verification
+from app.datasets.verify import verify as verify_dataset
+
+
+def verify(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="DIR_OR_ZIP", exists=True, help="Unpacked dataset or archive."),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
+    ] = False,
+) -> None:
+    """Check every file of a dataset against its SHA256SUMS and its dataset.json."""
+    found = verify_dataset(path)
+    if as_json:
+        print_json(summary(found))
+    elif found.ok:
+        show(found)
+    if not found.ok:
+        for problem in found.problems:
+            say(problem)
+        raise CommandError(
+            f"{path} is not right ({counted(found.problem_count)}); generate or download it again.",
+            ExitCode.UNVERIFIED,
+        )
+
+
+def summary(found: Verification) -> dict[str, Any]:
+    """What a program wants to know."""
+    return {
+        "path": str(found.path),
+        "ok": found.ok,
+        "files": found.files,
+        "images": found.images,
+        "bytes": found.bytes,
+        "seed": found.seed,
+        "models": found.models,
+        "classes": [
+            {"class": name, "asked": found.asked.get(name, 0), "delivered": delivered}
+            for name, delivered in found.delivered.items()
+        ],
+        "problem_count": found.problem_count,
+        "problems": found.problems,
+    }
+
+
+def show(found: Verification) -> None:
+    """The classes and one line."""
+    rows = [(name, found.asked.get(name, 0), count) for name, count in found.delivered.items()]
+    total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
+    print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
+    line = (
+        f"{found.path} is right: {found.files:,} files, {found.images:,} images decoded, made by "
+        f"{', '.join(found.models)} from seed {found.seed}."
+    )
+    stdout().print(plain(line), soft_wrap=True)
+
+
+def counted(problems: int) -> str:
+    """`1 problem`, `2 problems`."""
+    return "1 problem" if problems == 1 else f"{problems:,} problems"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from models.errors import ModelError
-from models.training.config import TrainingConfig
+from models.training.config import RECIPES, TrainingConfig
 
 
 def train(
@@ -29,6 +29,8 @@ def train(
     threads: Annotated[int, typer.Option(help="Processor threads")] = 1,
 ) -> None:
     """Train a generator on labelled images and save it as a checkpoint."""
+    if architecture not in RECIPES:
+        raise typer.BadParameter(f"{architecture!r} is not one of: {', '.join(sorted(RECIPES))}")
     config = TrainingConfig(
         architecture=architecture, name=name, conditional=not unconditional, base=base, seed=seed,
         epochs=epochs, minutes=minutes, snapshot_minutes=snapshot_minutes, validation=validation,

@@ -68,6 +68,14 @@ class TrainingConfig:
     bfloat16: bool = False
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 1 << 31:
+            raise TrainingError(f"seed must lie in 0 ... 2**31 - 1, not {self.seed}")
+        if self.epochs is not None and self.epochs < 1:
+            raise TrainingError(f"epochs must be at least 1, not {self.epochs}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise TrainingError(f"minutes must be more than 0, not {self.minutes}")
+
     @property
     def recipe(self) -> Recipe:
         """How this run's architecture learns."""

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from models import checkpoint
+from models.errors import TrainingError
+from models.generator import Generator
 from models.registry import architecture_of
 from models.spec import ModelSpec, Weights
 from models.training.callbacks import Callback
@@ -21,7 +24,18 @@ UNSAVED = Weights(sha256="0" * 64, bytes=1)
 
 def draft_spec(config: TrainingConfig, corpus: Corpus) -> ModelSpec:
     """The spec of the model to be trained, its weights and figures still open."""
-    generator = architecture_of(config.architecture).generator
+    recipe, generator = config.recipe, architecture_of(config.architecture).generator
+    try:
+        return _spec(config, corpus, recipe.latent_size, generator)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "spec"
+        raise TrainingError(f"{where}: {first['msg']}") from error
+
+
+def _spec(
+    config: TrainingConfig, corpus: Corpus, latent_size: int, generator: type[Generator]
+) -> ModelSpec:
     return ModelSpec(
         name=config.name,
         version="1.0.0",
@@ -29,7 +43,7 @@ def draft_spec(config: TrainingConfig, corpus: Corpus) -> ModelSpec:
         architecture=config.architecture,
         options=_options(config, corpus),
         image=corpus.image,
-        latent_size=config.recipe.latent_size,
+        latent_size=latent_size,
         conditioning="class" if config.conditional else "none",
         classes=corpus.classes if config.conditional else (),
         value_range=generator.value_range,

@@ -83,8 +83,13 @@ def _moments(optimizer: Optimizer) -> dict[str, Tensor]:
 
 def _restore_moments(optimizer: Optimizer, moments: dict[str, Tensor]) -> None:
     document = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     per_parameter: dict[int, dict[str, Tensor]] = {}
     for name, tensor in moments.items():
         index, field = name.split(".", 1)
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:
+            # Fused Adam walks memory, so a moment must lie in it as its parameter does.
+            tensor = torch.empty_like(parameter).copy_(tensor)
         per_parameter.setdefault(int(index), {})[field] = tensor
     optimizer.load_state_dict({**document, "state": per_parameter})

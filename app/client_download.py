@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 from tenacity import Retrying
@@ -136,12 +136,13 @@ class _Transfer:
     def check(self) -> None:
         """Raises, and discards the part, when the bytes are not those that were offered."""
         found = self._hash.hexdigest()
-        if self._done == self._offer.bytes and found == self._offer.sha256:
-            return
+        if self._done != self._offer.bytes or found != self._offer.sha256:
+            self._discard(f"has SHA-256 {found[:16]}… and not {self._offer.sha256[:16]}…")
+
+    def _discard(self, reason: str) -> NoReturn:
         self._part.unlink(missing_ok=True)
         raise DownloadCorruptError(
-            f"The download of {self._url} is damaged (SHA-256 {found[:16]}…, expected "
-            f"{self._offer.sha256[:16]}…) and was discarded; download it again."
+            f"The download of {self._url} {reason}, so it was discarded; download it again."
         )
 
     def _read_what_is_there(self) -> None:
@@ -168,6 +169,8 @@ class _Transfer:
         if response.status_code != httpx.codes.OK:
             response.read()
             raise problem_of(response)
+        if response.headers.get("ETag", "") != self._offer.etag:
+            self._discard("changed on the way")
         self._done = 0
         self._hash = hashlib.sha256()
         self._part.unlink(missing_ok=True)
@@ -180,7 +183,7 @@ class _Transfer:
                 "download to another disk."
             )
         with self._part.open("ab") as file:
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 self._hash.update(chunk)
                 self._done += len(chunk)

@@ -176,13 +176,13 @@ class ModelCorruptError(JobError):
 class ModelUnusableError(JobError):
     """The checkpoint loads but can't do its work."""
 
-    slug, title = "model-unusable", "The model can't generate"
+    slug, title, status = "model-unusable", "The model can't generate", 422
 
 
 class DryClassError(JobError):
     """Candidates of a class were refused until the limit was reached."""
 
-    slug, title = "class-ran-dry", "A class could not be filled"
+    slug, title, status = "class-ran-dry", "A class could not be filled", 422
 
 
 class PoisonShardError(JobError):

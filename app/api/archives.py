@@ -1,0 +1,125 @@
+"""Archives to download, and single samples to look at before."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Annotated
+
+import numpy as np
+import sqlalchemy as sa
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import FileResponse, Response
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy.orm import Session
+
+from app.api.jobs import find_job
+from app.api.services import Provided, Services, Tenant
+from app.datasets.contact_sheet import contact_sheet
+from app.db.tables import TERMINAL, Archive, Job, Sample, Shard
+from app.errors import ArchiveNotReadyError, MissingObjectError, NotFoundError
+from app.jobs.plan import Plan
+
+router = APIRouter(prefix="/v1/jobs", tags=["archives"])
+
+_PREVIEW_COLUMNS = 10
+_PREVIEW_CLASSES = 50
+_PREVIEW_LOOKED_AT = 2_000
+
+
+@router.api_route(
+    "/{job_id}/archives/{archive_format}", methods=["GET", "HEAD"], response_class=Response
+)
+def get_archive(
+    services: Provided, tenant: Tenant, job_id: str, archive_format: str, request: Request
+) -> Response:
+    """The archive of a succeeded job. Ranges, a strong ETag, and the SHA-256 as `Repr-Digest`."""
+    with services.transaction() as session:
+        job = find_job(session, tenant, job_id)
+    archive = _archive(job, archive_format)
+    path = services.storage.path(archive.object_key)
+    if not path.exists():
+        raise MissingObjectError(
+            "The stored archive is gone. Restore the storage, or submit the job again."
+        )
+    digest = base64.b64encode(bytes.fromhex(archive.sha256)).decode()
+    headers = {
+        "ETag": f'"sha256-{archive.sha256}"',
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "Cache-Control": "private, no-transform",
+    }
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        path,
+        media_type="application/zip",
+        filename=f"{job.id}-{archive_format}.zip",
+        headers=headers,
+    )
+
+
+@router.get("/{job_id}/samples/{index}", response_class=Response)
+def get_sample(
+    services: Provided, tenant: Tenant, job_id: str, index: Annotated[int, Path(ge=0, lt=2**62)]
+) -> Response:
+    """One image as it lies in the archive, as soon as its shard is stored."""
+    with services.transaction() as session:
+        job = find_job(session, tenant, job_id)
+        found = session.execute(_stored(job.number).where(Sample.index == index)).one_or_none()
+    if found is None:
+        raise NotFoundError(f"Sample {index} is not stored (yet); the job has {job.samples}.")
+    sample, object_key = found
+    assert object_key is not None
+    payload = services.storage.read(object_key, sample.offset, sample.length)
+    headers = {"ETag": f'"sha256-{sample.file_sha256.hex()}"'}
+    return Response(payload, media_type="image/png", headers=headers)
+
+
+@router.get("/{job_id}/preview.png", response_class=Response)
+def get_preview(services: Provided, tenant: Tenant, job_id: str) -> Response:
+    """A contact sheet of what is stored so far: one class a row."""
+    with services.transaction() as session:
+        job = find_job(session, tenant, job_id)
+        rows = _preview_rows(session, services, job)
+    if not rows:
+        raise NotFoundError("No sample of this job is stored yet. Try again when a shard is done.")
+    return Response(contact_sheet(rows), media_type="image/png")
+
+
+def _archive(job: Job, archive_format: str) -> Archive:
+    for archive in job.archives:
+        if archive.format == archive_format:
+            return archive
+    if archive_format not in job.formats:
+        raise NotFoundError(f"This job was asked for: {', '.join(job.formats)}.")
+    if job.state in TERMINAL:
+        raise ArchiveNotReadyError(f"The job has {job.state}, so it has no archive.")
+    raise ArchiveNotReadyError(
+        f"The job is {job.state}; ask again when it has succeeded.", retry_after_seconds=1
+    )
+
+
+def _stored(job_number: int) -> sa.Select[Sample, str | None]:
+    return (
+        sa.select(Sample, Shard.object_key)
+        .join(Shard, (Shard.job_number == Sample.job_number) & (Shard.index == Sample.shard))
+        .where(Sample.job_number == job_number)
+    )
+
+
+def _preview_rows(
+    session: Session, services: Services, job: Job
+) -> list[tuple[str, list[NDArray[np.uint8]]]]:
+    """The first samples of each class: shards are stratified, so a prefix shows every class."""
+    plan = Plan.from_json(job.plan)
+    rows: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in plan.samples_per_class}
+    prefix = session.execute(_stored(job.number).order_by(Sample.index).limit(_PREVIEW_LOOKED_AT))
+    for sample, object_key in prefix:
+        assert object_key is not None
+        row = rows[plan.classes[plan.cells[sample.cell].label]]
+        if len(row) < _PREVIEW_COLUMNS:
+            payload = services.storage.read(object_key, sample.offset, sample.length)
+            pixels = np.asarray(Image.open(io.BytesIO(payload), formats=("PNG",)))
+            row.append(pixels.reshape(*pixels.shape[:2], -1))
+    return [(name, row) for name, row in rows.items() if row][:_PREVIEW_CLASSES]

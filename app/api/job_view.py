@@ -1,0 +1,122 @@
+"""A job as clients see it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from app.db.tables import Job, Shard
+from app.jobs.plan import Plan
+
+
+class Source(BaseModel):
+    """A model of a job, pinned by content."""
+
+    name: str
+    version: str
+    sha256: str
+    weight: float
+
+
+class Progress(BaseModel):
+    """How far a job is. `samples_done` counts those of running shards too."""
+
+    samples: int
+    samples_done: int
+    shards: int
+    shards_done: int
+    candidates_refused: int
+
+
+class ArchiveView(BaseModel):
+    """A downloadable rendering of the dataset."""
+
+    format: str
+    bytes: int
+    sha256: str
+    entries: int
+    url: str
+
+
+class JobLinks(BaseModel):
+    """Where more of a job is."""
+
+    self: str
+    manifest: str
+    cancel: str
+
+
+class JobView(BaseModel):
+    """A job: what was asked, how far it is, where the result is."""
+
+    id: str
+    state: str
+    seed: int
+    samples: int
+    samples_per_class: dict[str, int]
+    classes: list[str]
+    models: list[Source]
+    formats: list[str]
+    progress: Progress
+    archives: list[ArchiveView]
+    problem: dict[str, Any] | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    links: JobLinks
+
+
+def view_of(session: Session, job: Job) -> JobView:
+    """The view of a job whose archives are loaded."""
+    plan = Plan.from_json(job.plan)
+    url = f"/v1/jobs/{job.id}"
+    return JobView(
+        id=job.id,
+        state=job.state,
+        seed=plan.seed,
+        samples=job.samples,
+        samples_per_class=plan.samples_per_class,
+        classes=list(plan.classes),
+        models=[
+            Source(name=m.name, version=m.version, sha256=m.sha256, weight=m.weight)
+            for m in plan.models
+        ],
+        formats=job.formats,
+        progress=Progress(
+            samples=job.samples,
+            samples_done=job.samples_done + _running_samples(session, job),
+            shards=job.shards,
+            shards_done=job.shards_done,
+            candidates_refused=job.refused,
+        ),
+        archives=[
+            ArchiveView(
+                format=a.format,
+                bytes=a.bytes,
+                sha256=a.sha256,
+                entries=a.entries,
+                url=f"{url}/archives/{a.format}",
+            )
+            for a in job.archives
+        ],
+        problem=job.problem,
+        created=job.created_at,
+        started=job.started_at,
+        finished=job.finished_at,
+        links=JobLinks(self=url, manifest=f"{url}/manifest", cancel=f"{url}/cancel"),
+    )
+
+
+def _running_samples(session: Session, job: Job) -> int:
+    if job.state != "running":
+        return 0
+    drawn = session.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(Shard.drawn), 0)).where(
+            Shard.job_number == job.number, Shard.done_at.is_(None)
+        )
+    ).scalar_one()
+    return int(drawn)

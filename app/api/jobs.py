@@ -1,0 +1,232 @@
+"""`/v1/jobs`: ask for samples, follow, cancel."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from app import catalogue
+from app.api.job_view import JobView, view_of
+from app.api.services import Provided, Services, Tenant
+from app.api.strict import StrictRoute
+from app.db.tables import TERMINAL, Job
+from app.errors import (
+    IdempotencyKeyReusedError,
+    MalformedRequestError,
+    NotFoundError,
+    StorageFullError,
+    UnknownModelError,
+)
+from app.jobs import lifecycle
+from app.jobs.estimate import Estimate, estimate
+from app.jobs.plan import Plan
+from app.jobs.request import MAX_SEED, JobRequest, make_plan
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(description="1 to 255 printable ASCII characters: the same key, the same job"),
+]
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first; `next` is the `after` of the next page."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+@router.post("", status_code=202)
+def create_job(
+    services: Provided,
+    tenant: Tenant,
+    body: JobRequest,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Queue a job. The same `Idempotency-Key` with the same body gives the same job."""
+    key = _checked_key(idempotency_key)
+    fingerprint = _fingerprint(body)
+    replayed = _replay(services, tenant, key, fingerprint)
+    view = replayed or _submit(services, tenant, body, key, fingerprint)
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    response.headers["Location"] = view.links.self
+    response.headers["Retry-After"] = "1"
+    return view
+
+
+@router.post("/estimate")
+def estimate_job(services: Provided, tenant: Tenant, body: JobRequest) -> Estimate:
+    """What a job would be, without running it: plan, shards, bytes, seconds."""
+    with services.transaction() as session:
+        plan = _plan(session, services, tenant, body)
+        return estimate(session, tenant, plan, seed=body.seed)
+
+
+@router.get("")
+def list_jobs(
+    services: Provided,
+    tenant: Tenant,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+) -> JobList:
+    """Jobs, the newest first."""
+    query = sa.select(Job).where(Job.tenant_id == tenant).options(selectinload(Job.archives))
+    if after is not None:
+        query = query.where(Job.number < read_token(after))
+    with services.transaction() as session:
+        rows = list(session.execute(query.order_by(Job.number.desc()).limit(limit)).scalars())
+        views = [view_of(session, job) for job in rows]
+    more = len(rows) == limit
+    return JobList(jobs=views, next=page_token(rows[-1].number) if more else None)
+
+
+@router.get("/{job_id}")
+def get_job(
+    services: Provided, tenant: Tenant, job_id: str, request: Request, response: Response
+) -> JobView:
+    """One job. `If-None-Match` with the last `ETag` answers 304 while nothing has changed."""
+    with services.transaction() as session:
+        job = find_job(session, tenant, job_id)
+        view = view_of(session, job)
+    tag = f'"{hashlib.sha256(view.model_dump_json().encode()).hexdigest()[:32]}"'
+    response.headers["ETag"] = tag
+    if job.state not in TERMINAL:
+        response.headers["Retry-After"] = "1"
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
+    return view
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(services: Provided, tenant: Tenant, job_id: str) -> JobView:
+    """End a job. Cancelling again changes nothing; one that has ended otherwise answers 409."""
+    with services.transaction() as session:
+        job = find_job(session, tenant, job_id)
+        lifecycle.cancel(session, job)
+        return view_of(session, find_job(session, tenant, job_id))
+
+
+def find_job(session: Session, tenant: str, job_id: str) -> Job:
+    """The tenant's job, with its archives. Raises NotFoundError, also for another tenant's."""
+    job = session.execute(
+        sa.select(Job)
+        .where(Job.tenant_id == tenant, Job.id == job_id)
+        .options(selectinload(Job.archives))
+    ).scalar_one_or_none()
+    if job is None:
+        raise NotFoundError("There is no such job; GET /v1/jobs lists those that exist.")
+    return job
+
+
+def page_token(position: int) -> str:
+    """An opaque, URL-safe token for a keyset position. It grants nothing."""
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def read_token(token: str) -> int:
+    """The position of a token. Raises MalformedRequestError."""
+    try:
+        position = int(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except ValueError as error:
+        raise MalformedRequestError('"after" must be the `next` of an earlier page.') from error
+    if not 0 <= position < 2**62:
+        raise MalformedRequestError('"after" must be the `next` of an earlier page.')
+    return position
+
+
+def _submit(
+    services: Services, tenant: str, body: JobRequest, key: str | None, fingerprint: str
+) -> JobView:
+    try:
+        with services.transaction() as session:
+            plan = _plan(session, services, tenant, body)
+            _check_room(services, plan)
+            job = lifecycle.submit(
+                session,
+                services.dispatcher,
+                tenant_id=tenant,
+                plan=plan,
+                formats=list(body.formats),
+                window=services.settings.shard_window,
+                fingerprint=fingerprint,
+                idempotency_key=key,
+            )
+            return view_of(session, job)
+    except IntegrityError:
+        # Another request with the same key was first.
+        replayed = _replay(services, tenant, key, fingerprint)
+        if replayed is None:
+            raise
+        return replayed
+
+
+def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) -> JobView | None:
+    if key is None:
+        return None
+    with services.transaction() as session:
+        job = session.execute(
+            sa.select(Job)
+            .where(Job.tenant_id == tenant, Job.idempotency_key == key)
+            .options(selectinload(Job.archives))
+        ).scalar_one_or_none()
+        if job is None:
+            return None
+        if job.fingerprint != fingerprint:
+            raise IdempotencyKeyReusedError(
+                "This Idempotency-Key was used for a job with another request. Take a new key "
+                "for a new request.",
+                job_id=job.id,
+            )
+        return view_of(session, job)
+
+
+def _plan(session: Session, services: Services, tenant: str, body: JobRequest) -> Plan:
+    sources = body.sources()
+    try:
+        rows = [catalogue.find(session, tenant, source.model) for source in sources]
+    except NotFoundError as error:
+        raise UnknownModelError(error.detail) from error
+    return make_plan(
+        body,
+        [catalogue.spec_of(row) for row in rows],
+        [source.weight for source in sources],
+        secrets.randbelow(MAX_SEED) if body.seed is None else body.seed,
+        services.limits,
+    )
+
+
+def _check_room(services: Services, plan: Plan) -> None:
+    # Shards and one archive hold every image once each; a PNG of noise is a little above raw.
+    needed = 2 * plan.samples * (plan.image.bytes + 300)
+    free = services.storage.free_bytes()
+    if needed > free:
+        raise StorageFullError(
+            f"This job may need {needed >> 20} MiB and {free >> 20} MiB are free. Free some space "
+            "or ask for fewer samples."
+        )
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is None:
+        return None
+    bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    if not 1 <= len(bare) <= 255 or not all(" " <= character <= "~" for character in bare):
+        raise MalformedRequestError("An Idempotency-Key has 1 to 255 printable ASCII characters.")
+    return bare
+
+
+def _fingerprint(body: JobRequest) -> str:
+    document = body.model_dump(mode="json", exclude_unset=True)
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

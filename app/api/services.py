@@ -1,0 +1,86 @@
+"""What the API process holds, and who is asking."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.orm import Session
+
+from app.datasets.png import encoder_name
+from app.db.session import transaction
+from app.db.tables import ApiKey
+from app.errors import UnauthorizedError
+from app.jobs.dispatch import Dispatcher
+from app.jobs.request import Limits
+from app.settings import Settings
+from app.storage import LocalStorage
+
+
+@dataclass
+class Services:
+    """Built once by the lifespan, read by every request."""
+
+    settings: Settings
+    database: sa.Engine
+    storage: LocalStorage
+    dispatcher: Dispatcher
+    limits: Limits = field(init=False)
+    draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(
+            max_job_samples=self.settings.max_job_samples,
+            shard_samples=self.settings.shard_samples,
+            engine_batch=self.settings.engine_batch,
+            encoder=encoder_name(),
+        )
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """A session whose work is committed when the block ends well."""
+        return transaction(self.database)
+
+
+def services_of(request: Request) -> Services:
+    """The services that the lifespan of this application built."""
+    services: Services = request.state.services
+    return services
+
+
+Provided = Annotated[Services, Depends(services_of)]
+
+_bearer = HTTPBearer(auto_error=False, description="the key in `<data folder>/api-key`")
+
+
+def tenant_of(
+    services: Provided,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> str:
+    """The tenant whose key came with the request. Raises UnauthorizedError.
+
+    Keys are looked up by their SHA-256, so no comparison depends on how much of a key is right.
+    """
+    if credentials is None:
+        raise UnauthorizedError(
+            "Send the header `Authorization: Bearer KEY`; the key is in the file api-key of the "
+            "server's data folder."
+        )
+    digest = hashlib.sha256(credentials.credentials.encode()).digest()
+    with services.transaction() as session:
+        tenant = session.execute(
+            sa.select(ApiKey.tenant_id).where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None))
+        ).scalar_one_or_none()
+    if tenant is None:
+        raise UnauthorizedError(
+            "This key is not valid here; the key is in the file api-key of the server's data "
+            "folder."
+        )
+    return tenant
+
+
+Tenant = Annotated[str, Depends(tenant_of)]

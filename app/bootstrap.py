@@ -1,0 +1,98 @@
+"""What a first start makes: folder, schema, default tenant, its key, the shipped models."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app import catalogue
+from app.db.migrate import migrate
+from app.db.session import create_engine, now, transaction
+from app.db.tables import DEFAULT_TENANT, ApiKey, Tenant
+from app.errors import ConfigurationError
+from app.settings import Settings
+from app.storage import LocalStorage
+
+KEY_FILE = "api-key"
+
+
+def prepare(settings: Settings) -> None:
+    """Make everything that a start needs; what is there already is left as it is."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    migrate(settings.sqlalchemy_url)
+    key = _api_key(settings)
+    database = create_engine(settings.sqlalchemy_url)
+    try:
+        with transaction(database) as session:
+            _ensure_tenant(session)
+            _ensure_key(session, key)
+        with transaction(database) as session:
+            catalogue.register_shipped(session, LocalStorage(settings.objects_dir), DEFAULT_TENANT)
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def exclusive(settings: Settings) -> Iterator[None]:
+    """Hold the data folder: two servers on one embedded database would fight over its workers.
+
+    Raises ConfigurationError when another server holds it.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / ".serve-lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Another `synthloom serve` uses the data folder {settings.data_dir}. Stop it, or "
+                "give this one a folder of its own with --data."
+            ) from error
+        yield
+
+
+def _api_key(settings: Settings) -> str:
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value()
+    path = settings.data_dir / KEY_FILE
+    if path.exists():
+        key = path.read_text().strip()
+        if not key:
+            raise ConfigurationError(f"{path} is empty. Delete it, and a new key is written.")
+        return key
+    return _write_key(path)
+
+
+def _write_key(path: Path) -> str:
+    key = f"sl_{secrets.token_urlsafe(32)}"
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{key}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    return key
+
+
+def _ensure_tenant(session: Session) -> None:
+    if session.get(Tenant, DEFAULT_TENANT) is None:
+        session.add(Tenant(id=DEFAULT_TENANT, created_at=now(session)))
+        session.flush()
+
+
+def _ensure_key(session: Session, key: str) -> None:
+    digest = hashlib.sha256(key.encode()).digest()
+    known = session.execute(sa.select(ApiKey.id).where(ApiKey.digest == digest)).scalar()
+    if known is None:
+        session.add(
+            ApiKey(tenant_id=DEFAULT_TENANT, name=KEY_FILE, digest=digest, created_at=now(session))
+        )

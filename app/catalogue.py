@@ -1,0 +1,117 @@
+"""Registered models: immutable, found by name, stored by content. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.db.session import now
+from app.db.tables import Model
+from app.errors import NotFoundError
+from app.storage import LocalStorage
+from models.files import WEIGHTS_FILE
+from models.spec import ModelSpec
+
+_CHUNK = 1 << 20
+
+
+def register(
+    session: Session,
+    storage: LocalStorage,
+    tenant_id: str,
+    spec: ModelSpec,
+    weights: Path,
+    preview: Path | None,
+) -> Model:
+    """Register a checkpoint; the same content again is the row that is there already.
+
+    Files first, row after: a crash between them leaves files that nothing names.
+    """
+    known = session.execute(
+        sa.select(Model).where(Model.tenant_id == tenant_id, Model.sha256 == spec.sha256)
+    ).scalar_one_or_none()
+    if known is not None:
+        return known
+    base = f"models/{tenant_id}/{spec.sha256}"
+    weights_key = f"{base}/{WEIGHTS_FILE}"
+    preview_key = f"{base}/preview.png" if preview else None
+    _store(storage, weights_key, weights)
+    if preview and preview_key:
+        _store(storage, preview_key, preview)
+    model = Model(
+        tenant_id=tenant_id,
+        name=spec.name,
+        version=spec.version,
+        sha256=spec.sha256,
+        spec=spec.model_dump(mode="json"),
+        weights_key=weights_key,
+        preview_key=preview_key,
+        created_at=now(session),
+    )
+    session.add(model)
+    session.flush()
+    return model
+
+
+def register_shipped(session: Session, storage: LocalStorage, tenant_id: str) -> None:
+    """Register the models that come with the package."""
+    from models.zoo.catalogue import shipped
+
+    for directory, spec in shipped():
+        preview = directory / "preview.png"
+        register(
+            session,
+            storage,
+            tenant_id,
+            spec,
+            directory / WEIGHTS_FILE,
+            preview if preview.exists() else None,
+        )
+
+
+def find(session: Session, tenant_id: str, ref: str) -> Model:
+    """The model of `name` (its newest version) or `name@version`.
+
+    Raises NotFoundError; the names that exist are in its sentence.
+    """
+    name, _, version = ref.partition("@")
+    query = sa.select(Model).where(Model.tenant_id == tenant_id, Model.name == name)
+    if version:
+        query = query.where(Model.version == version)
+    found = list(session.execute(query).scalars())
+    if not found:
+        names = sorted({model.name for model in every(session, tenant_id)})
+        known = f"Known models: {', '.join(names[:20])}." if names else "No model is registered."
+        raise NotFoundError(f"There is no model {ref[:100]!a}. {known}")
+    return max(found, key=_newness)
+
+
+def every(session: Session, tenant_id: str) -> Iterator[Model]:
+    """All models of a tenant, by name and version."""
+    found = session.execute(sa.select(Model).where(Model.tenant_id == tenant_id)).scalars()
+    yield from sorted(found, key=lambda model: (model.name, _newness(model)))
+
+
+def by_content(session: Session, tenant_id: str, sha256: str) -> Model | None:
+    """The model with this content."""
+    return session.execute(
+        sa.select(Model).where(Model.tenant_id == tenant_id, Model.sha256 == sha256)
+    ).scalar_one_or_none()
+
+
+def spec_of(model: Model) -> ModelSpec:
+    """The spec of a registered model."""
+    return ModelSpec.model_validate(model.spec)
+
+
+def _newness(model: Model) -> tuple[int, ...]:
+    return tuple(int(part) for part in model.version.split("."))
+
+
+def _store(storage: LocalStorage, key: str, source: Path) -> None:
+    with storage.create(key) as writer, source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            writer.write(chunk)

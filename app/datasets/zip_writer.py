@@ -1,0 +1,157 @@
+"""Stored zip archives, written front to back in flat memory (PKWARE APPNOTE 6.3.10).
+
+`zipfile` keeps an object for every member until the end, which grows with N; here the central
+directory is spooled. Fixed times and modes: equal members, equal bytes. Images are compressed
+already, so members are stored, and a shard's members are copied into an archive as they lie.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+_LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+_END = struct.Struct("<4sHHHHIIH")
+_ZIP64_END = struct.Struct("<4sQHHIIQQQQ")
+_ZIP64_LOCATOR = struct.Struct("<4sIQI")
+_LOCAL_SIGNATURE, _CENTRAL_SIGNATURE = b"PK\x03\x04", b"PK\x01\x02"
+_DOS_EPOCH = 0x21  # 1980-01-01, the earliest date the format knows
+_UTF8 = 0x0800
+_MADE_BY = (3 << 8) | 45  # Unix, version 4.5
+_MODE = 0o100644 << 16
+_MASK16, _MASK32 = 0xFFFF, 0xFFFFFFFF
+_CHUNK = 1 << 20
+_SPOOL_BYTES = 4 << 20
+
+
+class Sink(Protocol):
+    """Where the archive goes: append only."""
+
+    def write(self, chunk: bytes, /) -> int:
+        """Append bytes."""
+
+
+class ZipWriter:
+    """Writes one archive to a sink. Call `close` at the end; without it there is no archive."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._position = 0
+        self.entries = 0
+        # Not a context manager here: it lives as long as the writer and is closed with it.
+        self._directory = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+
+    def add(self, name: str, payload: bytes) -> int:
+        """Append a member; returns the position of its first payload byte."""
+        self._begin(name, zlib.crc32(payload), len(payload))
+        start = self._position
+        self._write(payload)
+        return start
+
+    def add_file(self, name: str, file: BinaryIO) -> None:
+        """Append a member from a seekable file, read twice: its checksum stands before it."""
+        crc, size = 0, 0
+        for chunk in _chunks(file):
+            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+        self._begin(name, crc, size)
+        for chunk in _chunks(file):
+            self._write(chunk)
+
+    def add_archive(self, file: BinaryIO) -> int:
+        """Append every member of an archive that this class wrote, bytes as they lie.
+
+        Returns the number of members. Raises ValueError when the file is not such an archive.
+        """
+        file.seek(-_END.size, 2)
+        signature, _, _, _, count, length, start, _ = _END.unpack(file.read(_END.size))
+        if signature != b"PK\x05\x06" or count == _MASK16:
+            raise ValueError("not an archive of this writer")
+        base = self._position
+        file.seek(0)
+        left = start
+        while left:
+            chunk = file.read(min(_CHUNK, left))
+            if not chunk:
+                raise ValueError("the archive is cut short")
+            self._write(chunk)
+            left -= len(chunk)
+        self._directory.writelines(_shifted(file.read(length), base))
+        self.entries += count
+        return int(count)
+
+    def close(self) -> None:
+        """Write the central directory and the end records."""
+        start = self._position
+        self._directory.seek(0)
+        while chunk := self._directory.read(_CHUNK):
+            self._write(chunk)
+        length = self._position - start
+        if self.entries >= _MASK16 or start >= _MASK32 or length >= _MASK32:
+            self._write_zip64_end(start, length)
+        count = min(self.entries, _MASK16)
+        self._write(
+            _END.pack(
+                b"PK\x05\x06", 0, 0, count, count, min(length, _MASK32), min(start, _MASK32), 0
+            )
+        )
+        self._directory.close()
+
+    def discard(self) -> None:
+        """Give up: release the spooled directory."""
+        self._directory.close()
+
+    def _begin(self, name: str, crc: int, size: int) -> None:
+        if size >= _MASK32:
+            raise ValueError("a single member of 4 GiB is not supported")
+        encoded = name.encode()
+        header = self._position
+        fields = (_UTF8, 0, 0, _DOS_EPOCH, crc, size, size, len(encoded))
+        self._write(_LOCAL.pack(_LOCAL_SIGNATURE, 20, *fields, 0) + encoded)
+        record = _CENTRAL.pack(_CENTRAL_SIGNATURE, _MADE_BY, 20, *fields, 0, 0, 0, 0, _MODE, 0)
+        self._directory.write(_at(record + encoded, header))
+        self.entries += 1
+
+    def _write(self, chunk: bytes) -> None:
+        self._sink.write(chunk)
+        self._position += len(chunk)
+
+    def _write_zip64_end(self, start: int, length: int) -> None:
+        end = self._position
+        self._write(
+            _ZIP64_END.pack(
+                b"PK\x06\x06", 44, _MADE_BY, 45, 0, 0, self.entries, self.entries, length, start
+            )
+        )
+        self._write(_ZIP64_LOCATOR.pack(b"PK\x06\x07", 0, end, 1))
+
+
+def _at(record: bytes, position: int) -> bytes:
+    """A central record (without extra field) for a member whose header stands at `position`."""
+    if position < _MASK32:
+        return record[:42] + position.to_bytes(4, "little") + record[46:]
+    extra = struct.pack("<HHQ", 1, 8, position)
+    needs_45 = (45).to_bytes(2, "little")
+    with_extra = record[:6] + needs_45 + record[8:30] + len(extra).to_bytes(2, "little")
+    return with_extra + record[32:42] + b"\xff\xff\xff\xff" + record[46:] + extra
+
+
+def _shifted(directory: bytes, base: int) -> Iterator[bytes]:
+    """The records of a central directory, moved by `base`."""
+    at = 0
+    while at < len(directory):
+        if directory[at : at + 4] != _CENTRAL_SIGNATURE:
+            raise ValueError("the central directory is damaged")
+        end = at + _CENTRAL.size + int.from_bytes(directory[at + 28 : at + 30], "little")
+        position = int.from_bytes(directory[at + 42 : at + 46], "little")
+        yield _at(directory[at:end], base + position)
+        at = end
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        yield chunk

@@ -1,0 +1,93 @@
+"""Bring a database to the schema of this code: our tables (alembic) and the engine's (DBOS)."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from dbos import DBOS, SQLAlchemyDatasource
+
+from alembic import command
+from app.db.session import create_engine
+from app.errors import ConfigurationError
+
+_LOCK = 0x53594E5448  # "SYNTH": the advisory lock of migrations
+
+
+def migrate(url: str) -> None:
+    """Upgrade to the newest revision; several processes may ask at once, one does it.
+
+    Raises ConfigurationError when the database is newer than this code.
+    """
+    engine = create_engine(url)
+    try:
+        with _one_at_a_time(engine, url):
+            with engine.connect() as connection:
+                _refuse_newer(connection)
+                config = alembic_config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+            DBOS.migrate(url)
+            SQLAlchemyDatasource.migrate(url)
+    finally:
+        engine.dispose()
+
+
+def check(engine: sa.Engine) -> None:
+    """Raise ConfigurationError unless the schema is the one of this code."""
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    wanted = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    if found != wanted:
+        raise ConfigurationError(
+            f"The database is at schema revision {found or 'none'}, this version needs {wanted}. "
+            "Run `synthloom migrate` with the same settings."
+        )
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration, in a checkout and in an installed package alike."""
+    packaged = Path(__file__).parent / "migrations"
+    folder = packaged if packaged.exists() else Path(__file__).parents[2] / "alembic"
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
+
+
+def _refuse_newer(connection: sa.Connection) -> None:
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {
+        script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    }
+    connection.rollback()
+    if found is not None and found not in known:
+        raise ConfigurationError(
+            f"The database has schema revision {found}, which this version does not know: it was "
+            "written by a newer version. Install that version, or restore a backup."
+        )
+
+
+@contextmanager
+def _one_at_a_time(engine: sa.Engine, url: str) -> Iterator[None]:
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
+            connection.commit()
+            try:
+                yield
+            finally:
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
+                connection.commit()
+        return
+    path = Path(sa.make_url(url).database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.migrate-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,73 @@
+"""One database engine for a process: SQLite embedded, PostgreSQL when many machines work."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from app.errors import SynthloomError, UnavailableError
+
+BUSY_MILLISECONDS = 30_000
+
+
+def create_engine(url: str) -> sa.Engine:
+    """The engine for a URL, with what each database needs to be shared by processes.
+
+    SQLite: WAL, so that readers never wait; IMMEDIATE transactions, because one that reads and
+    then writes would fail at once instead of waiting its turn; synchronous=FULL, because a row
+    that was acknowledged must survive a power cut.
+    """
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    engine = sa.create_engine(url, pool_size=10, max_overflow=30)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[Session]:
+    """A session whose work is committed at the end, or not at all.
+
+    A database that is away becomes `UnavailableError`: the client is told to try again.
+    """
+    try:
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    except OperationalError as error:
+        raise UnavailableError(
+            "The database does not answer right now. Try again in a few seconds.",
+            retry_after_seconds=5,
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise UnavailableError(
+                "The connection to the database was lost. Try again in a few seconds.",
+                retry_after_seconds=5,
+            ) from error
+        raise SynthloomError("The database refused a statement.") from error
+
+
+def now(session: Session) -> datetime:
+    """The database's clock, so that machines with different clocks agree.
+
+    SQLite has no clock of its own: its machine's is ours.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment

@@ -1,0 +1,236 @@
+"""The tables. What must not happen is refused by the database: states, counts, one file a shard."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+DEFAULT_TENANT = "default"
+
+
+class JobState(StrEnum):
+    """States of a job; the last three are terminal."""
+
+    QUEUED = "queued"
+    """Accepted; no shard has begun."""
+    RUNNING = "running"
+    """At least one shard has begun."""
+    FINALIZING = "finalizing"
+    """Every shard is stored; archives are being built."""
+    SUCCEEDED = "succeeded"
+    """Exactly N samples, archives verified by size and hash."""
+    FAILED = "failed"
+    """Ended by a problem, which the job carries."""
+    CANCELLED = "cancelled"
+    """Ended by its owner; files are swept."""
+
+
+TERMINAL = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+LIVE = (JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware UTC on every database; SQLite keeps none of its own."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Stored as UTC."""
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Read back as UTC."""
+        if value is None or value.tzinfo:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Declarative base with named constraints, so that migrations can name them too."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: sa.JSON(),
+        list[str]: sa.JSON(),
+        int: sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        bytes: sa.LargeBinary(),
+    }
+
+
+def _states(*states: JobState) -> str:
+    return ", ".join(f"'{state.value}'" for state in states)
+
+
+class Tenant(Base):
+    """Owner of every other row."""
+
+    __tablename__ = "tenants"
+    id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """A key, by its SHA-256: the key itself is never stored."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(sa.String(100))
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), unique=True)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class Model(Base):
+    """A registered generator: immutable, identified by its content."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        sa.UniqueConstraint("tenant_id", "name", "version"),
+        sa.UniqueConstraint("tenant_id", "sha256"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(sa.String(64))
+    version: Mapped[str] = mapped_column(sa.String(32))
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    spec: Mapped[dict[str, Any]]
+    weights_key: Mapped[str] = mapped_column(sa.String(200))
+    preview_key: Mapped[str | None] = mapped_column(sa.String(200))
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """A request for samples, its plan and its progress. State is written by `lifecycle` only."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        sa.UniqueConstraint("tenant_id", "idempotency_key"),
+        sa.CheckConstraint(f"state IN ({_states(*JobState)})", name="state"),
+        sa.CheckConstraint(
+            f"(state IN ({_states(*TERMINAL)})) = (finished_at IS NOT NULL)", name="finished"
+        ),
+        sa.CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="problem"),
+        sa.CheckConstraint("samples >= 1 AND shards >= 1", name="size"),
+        sa.CheckConstraint("shards_done BETWEEN 0 AND shards", name="shards_done"),
+        sa.CheckConstraint(
+            "state NOT IN ('finalizing', 'succeeded') OR samples_done = samples", name="exact"
+        ),
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"), index=True)
+    state: Mapped[str] = mapped_column(sa.String(16), index=True)
+    plan: Mapped[dict[str, Any]]
+    formats: Mapped[list[str]]
+    samples: Mapped[int]
+    shards: Mapped[int]
+    samples_done: Mapped[int] = mapped_column(default=0)
+    shards_done: Mapped[int] = mapped_column(default=0)
+    refused: Mapped[int] = mapped_column(default=0)
+    finalizations: Mapped[int] = mapped_column(default=0)
+    """Runs of the last step: one that ends its workers must not go on for ever."""
+    problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    swept_at: Mapped[datetime | None]
+    """When the job's unreferenced files and engine rows were removed, after its end."""
+
+    archives: Mapped[list[Archive]] = relationship(lazy="raise", order_by="Archive.format")
+
+
+class Shard(Base):
+    """One unit of work. `token` names the run that may commit; another run's commit is void."""
+
+    __tablename__ = "shards"
+    __table_args__ = (
+        sa.CheckConstraint("(done_at IS NULL) = (sha256 IS NULL)", name="done"),
+        sa.CheckConstraint("done_at IS NULL OR object_key IS NOT NULL", name="file"),
+    )
+    job_number: Mapped[int] = mapped_column(
+        sa.ForeignKey("jobs.number"), primary_key=True, autoincrement=False
+    )
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    token: Mapped[str | None] = mapped_column(sa.String(32))
+    worker_id: Mapped[str | None] = mapped_column(sa.String(100))
+    attempts: Mapped[int] = mapped_column(default=0)
+    drawn: Mapped[int] = mapped_column(default=0)
+    """Samples accepted so far by the current run: progress, not a promise."""
+    refused: Mapped[int] = mapped_column(default=0)
+    object_key: Mapped[str | None] = mapped_column(sa.String(200), unique=True)
+    bytes: Mapped[int | None]
+    sha256: Mapped[str | None] = mapped_column(sa.String(64))
+    seconds: Mapped[float | None]
+    environment: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    done_at: Mapped[datetime | None]
+
+
+class Sample(Base):
+    """One image of a dataset: a row of the manifest.
+
+    What follows from the job, the plan or the shard (class name, model hash, seed, size, file
+    name, time) is not repeated here; `app.datasets.manifest` puts a full row together.
+    """
+
+    __tablename__ = "samples"
+    __table_args__ = {"sqlite_with_rowid": False}
+    job_number: Mapped[int] = mapped_column(
+        sa.ForeignKey("jobs.number"), primary_key=True, autoincrement=False
+    )
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    shard: Mapped[int] = mapped_column(sa.Integer)
+    cell: Mapped[int] = mapped_column(sa.Integer)
+    """Position in the plan's cells: class, model, condition."""
+    candidate: Mapped[int]
+    """Number of the latent in the shard's stream for this model."""
+    offset: Mapped[int]
+    """Where the image's bytes begin in the shard file."""
+    length: Mapped[int] = mapped_column(sa.Integer)
+    file_sha256: Mapped[bytes] = mapped_column(sa.LargeBinary(32))
+    pixel_sha256: Mapped[bytes] = mapped_column(sa.LargeBinary(32))
+
+
+class Archive(Base):
+    """A downloadable rendering of a job's dataset in one format."""
+
+    __tablename__ = "archives"
+    job_number: Mapped[int] = mapped_column(
+        sa.ForeignKey("jobs.number"), primary_key=True, autoincrement=False
+    )
+    format: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    object_key: Mapped[str] = mapped_column(sa.String(200), unique=True)
+    bytes: Mapped[int]
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    entries: Mapped[int]
+    seconds: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class Worker(Base):
+    """A worker process that says it is alive."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    device: Mapped[str] = mapped_column(sa.String(64))
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]

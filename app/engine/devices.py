@@ -1,0 +1,49 @@
+"""Which device generators run on, and what its environment is called in a manifest."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Literal
+
+import torch
+
+from app.errors import ConfigurationError
+
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def choose_device(choice: DeviceChoice) -> torch.device:
+    """The device of a worker. Raises ConfigurationError when the one asked for is not there."""
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if choice == "auto":
+        return torch.device(next(name for name, there in present.items() if there))
+    if not present[choice]:
+        raise ConfigurationError(
+            f"SYNTHLOOM_DEVICE={choice}, but torch finds no such device on this machine. "
+            'Set it to "auto" or "cpu", or install the driver and the torch build for it.'
+        )
+    return torch.device(choice)
+
+
+def device_name(device: torch.device) -> str:
+    """Marketing name of a device, e.g. of the GPU, for people."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return platform.processor() or platform.machine()
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What pixels may depend on beside the plan: kept with every shard."""
+    return {
+        "device": device.type,
+        "device_name": device_name(device),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": version("numpy"),
+    }

@@ -1,0 +1,82 @@
+"""The durable engine (DBOS Transact), behind one small class: who runs what, and when again.
+
+The plan, the ledger of shards and the state of a job live in our own tables; the engine only
+remembers which workflow has to run. Workflows are named here and written in `app.worker`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+from sqlalchemy.orm import Session
+
+APPLICATION = "synthloom"
+APPLICATION_VERSION = "1"
+"""Pinned: the engine's default is a hash of the code, and each deploy would strand the queue.
+Raise it only when queued work of the older version can't be run by the newer code."""
+
+QUEUE = "shards"
+RUN_SHARD = "run_shard"
+FINALIZE_JOB = "finalize_job"
+
+SERIALIZER = DBOSPortableJSONSerializer()
+"""JSON in the engine's tables. Its default is pickle, and a database must not be code."""
+
+
+class Dispatcher:
+    """Puts work on the queue inside the caller's transaction, and hands back lost work."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._client = DBOSClient(
+            system_database_engine=engine,
+            serializer=SERIALIZER,
+            application_name=APPLICATION,
+            lazy=True,
+        )
+
+    def shard(self, session: Session, tenant: str, job: tuple[int, str], index: int) -> None:
+        """Queue one shard of a job (number, id). The id makes it idempotent."""
+        self._enqueue(session, RUN_SHARD, f"{job[1]}-{index:06d}", tenant, job[0], index)
+
+    def finalization(self, session: Session, tenant: str, job: tuple[int, str]) -> None:
+        """Queue the last step of a job (number, id)."""
+        self._enqueue(session, FINALIZE_JOB, f"{job[1]}-finalize", tenant, job[0])
+
+    def take_over(self, worker_id: str) -> int:
+        """Queue again what a silent worker was running; returns how many workflows.
+
+        Should the worker be only slow, its commits are refused: a wrong suspicion costs work.
+        """
+        pending = self._client.list_workflows(status="PENDING", executor_id=worker_id)
+        ids = [workflow.workflow_id for workflow in pending]
+        if ids:
+            self._client.resume_workflows(ids, queue_name=QUEUE)
+        return len(ids)
+
+    def forget(self, job_id: str) -> None:
+        """Delete the engine's rows of a job that has ended; it keeps them for ever otherwise."""
+        while True:
+            found = self._client.list_workflows(
+                workflow_id_prefix=f"{job_id}-", limit=1000, load_input=False, load_output=False
+            )
+            ended = [w.workflow_id for w in found if w.status not in ("PENDING", "ENQUEUED")]
+            if ended:
+                self._client.delete_workflows(ended)
+            if len(found) < 1000 or not ended:
+                return
+
+    def close(self) -> None:
+        """Release the client; the engine it was given stays open."""
+        self._client.destroy()
+
+    def _enqueue(
+        self, session: Session, workflow: str, workflow_id: str, tenant: str, *args: int
+    ) -> None:
+        options: EnqueueOptions = {
+            "workflow_name": workflow,
+            "queue_name": QUEUE,
+            "workflow_id": workflow_id,
+            "queue_partition_key": tenant,
+            "app_version": APPLICATION_VERSION,
+        }
+        self._client.enqueue_in_transaction(session, options, *args)

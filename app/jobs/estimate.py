@@ -1,0 +1,70 @@
+"""What a job would cost, from what jobs like it have cost here."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from app.db.tables import Archive, Job, JobState
+from app.jobs.plan import Plan
+
+_JOBS_LOOKED_AT = 50
+_MEMBER_OVERHEAD_BYTES = 30 + 46 + 2 * 32 + 90
+"""Zip headers, the name twice, and the line of the checksum file."""
+
+
+class Estimate(BaseModel):
+    """A plan in numbers. `seconds` is null as long as nothing like it has run here."""
+
+    samples: int
+    samples_per_class: dict[str, int]
+    models: list[str]
+    shards: int
+    archive_bytes: int
+    seconds: float | None
+    basis: str
+    seed: int | None
+
+
+def estimate(session: Session, tenant: str, plan: Plan, *, seed: int | None) -> Estimate:
+    """The estimate of a plan: bytes and seconds from the largest finished job of its models."""
+    like = _largest_like(session, tenant, plan)
+    if like is None:
+        archive_bytes = plan.samples * (plan.image.bytes + _MEMBER_OVERHEAD_BYTES)
+        seconds, basis = None, "raw pixels; no job of these models has finished here yet"
+    else:
+        job, size = like
+        share = plan.samples / job.samples
+        assert job.finished_at is not None
+        assert job.started_at is not None
+        took = (job.finished_at - job.started_at).total_seconds()
+        archive_bytes, seconds = round(size * share), round(took * share, 3)
+        basis = f"measured: {job.id} made {job.samples} samples in {took:.1f} s"
+    return Estimate(
+        samples=plan.samples,
+        samples_per_class=plan.samples_per_class,
+        models=[model.ref for model in plan.models],
+        shards=plan.shards,
+        archive_bytes=archive_bytes,
+        seconds=seconds,
+        basis=basis,
+        seed=seed,
+    )
+
+
+def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] | None:
+    finished = session.execute(
+        sa.select(Job, Archive.bytes)
+        .join(Archive, Archive.job_number == Job.number)
+        .where(Job.tenant_id == tenant, Job.state == JobState.SUCCEEDED.value)
+        .order_by(Job.number.desc())
+        .limit(_JOBS_LOOKED_AT)
+    ).all()
+    wanted = {model.sha256 for model in plan.models}
+    like = [
+        (job, size)
+        for job, size in finished
+        if {model["sha256"] for model in job.plan["models"]} == wanted
+    ]
+    return max(like, key=lambda pair: pair[0].samples, default=None)

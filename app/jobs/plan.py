@@ -1,0 +1,183 @@
+"""The job made explicit: sample index 0…N-1 → (class, model, seed). Pure; stores nothing.
+
+A plan is a short list of *cells* (so many samples of this class from this model) cut into
+stratified *shards*: shard s takes of each cell its proportional share, so partial results are
+balanced and any shard can be computed alone, however large the job. The samples of shard s own
+the contiguous indices `start(s)` … `start(s+1)-1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.spec import ImageShape
+
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model as the plan pins it: by content, never by a name that may move."""
+
+    name: str
+    version: str
+    sha256: str
+    weight: float
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`count` samples of one class from one model."""
+
+    model: int
+    """Position in `Plan.models`."""
+    label: int
+    """Position in `Plan.classes`: the label in the dataset."""
+    condition: int
+    """The label the generator takes; -1 where it takes none."""
+    count: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A contiguous index range of one plan: the unit of work, retry and storage."""
+
+    index: int
+    first: int
+    """Index of the shard's first sample in the dataset."""
+    cells: NDArray[np.int32]
+    """[n] for each sample its cell, an index into `Plan.cells`."""
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(self.cells)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what the samples of a job are."""
+
+    seed: int
+    classes: tuple[str, ...]
+    models: tuple[PlannedModel, ...]
+    cells: tuple[Cell, ...]
+    image: ImageShape
+    shards: int
+    engine_batch: int
+    encoder: str
+    """Name and version of the image encoder: the same plan gives the same bytes."""
+
+    @cached_property
+    def samples(self) -> int:
+        """N."""
+        return sum(cell.count for cell in self.cells)
+
+    @cached_property
+    def samples_per_class(self) -> dict[str, int]:
+        """Class → samples asked for, in the order of `classes`, without the empty ones."""
+        counts = [0] * len(self.classes)
+        for cell in self.cells:
+            counts[cell.label] += cell.count
+        return {name: n for name, n in zip(self.classes, counts, strict=True) if n}
+
+    @cached_property
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(cell.count for cell in self.cells)
+
+    @cached_property
+    def _phases(self) -> tuple[int, ...]:
+        # A cell smaller than the number of shards would always round into the same ones;
+        # golden-ratio phases spread the roundings of many such cells over all shards.
+        return tuple(int(((k * _GOLDEN) % 1.0) * self.shards) for k in range(len(self.cells)))
+
+    def _before(self, shard: int) -> list[int]:
+        """Samples of each cell in the shards before this one. O(cells), exact."""
+        return [
+            (n * shard + phase) // self.shards
+            for n, phase in zip(self._counts, self._phases, strict=True)
+        ]
+
+    def start(self, shard: int) -> int:
+        """Index of the first sample of a shard; `start(shards)` is N."""
+        return sum(self._before(shard))
+
+    def shard(self, index: int) -> Shard:
+        """The samples of one shard, classes interleaved.
+
+        Raises IndexError when the plan has no such shard.
+        """
+        if not 0 <= index < self.shards:
+            raise IndexError(f"shard {index} of {self.shards}")
+        before, after = self._before(index), self._before(index + 1)
+        quotas = np.subtract(after, before)
+        cells = np.repeat(np.arange(len(quotas), dtype=np.int32), quotas)
+        # Sample j of a cell's q sits at (j + 1/2) / q of the shard: every prefix is balanced.
+        within = np.arange(len(cells)) - np.repeat(np.cumsum(quotas) - quotas, quotas)
+        place = (within + 0.5) / np.repeat(np.maximum(quotas, 1), quotas)
+        return Shard(index, sum(before), cells[np.lexsort((cells, place))])
+
+    def locate(self, sample: int) -> tuple[int, int]:
+        """Shard of a sample index, and its position in that shard."""
+        if not 0 <= sample < self.samples:
+            raise IndexError(f"sample {sample} of {self.samples}")
+        low, high = 0, self.shards
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.start(middle) <= sample else (low, middle)
+        return low, sample - self.start(low)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {**asdict(self), "image": self.image.model_dump()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        """The plan that `to_json` wrote."""
+        return cls(
+            **{
+                **document,
+                "image": ImageShape(**document["image"]),
+                "classes": tuple(document["classes"]),
+                "models": tuple(PlannedModel(**m) for m in document["models"]),
+                "cells": tuple(Cell(**c) for c in document["cells"]),
+            }
+        )
+
+
+def apportion(total: int, weights: Sequence[float]) -> list[int]:
+    """Whole parts of `total` in proportion to `weights`, by largest remainder (Hamilton).
+
+    Exact rationals decide, so equal inputs give equal parts on every machine; ties go to the
+    earlier weight. Raises ValueError when no weight is positive.
+    """
+    shares = [Fraction(weight) for weight in weights]
+    whole = sum(shares)
+    if whole <= 0 or min(shares) < 0:
+        raise ValueError("weights must not be negative, and one must be positive")
+    exact = [total * share / whole for share in shares]
+    parts = [int(part) for part in exact]
+    by_remainder = sorted(range(len(parts)), key=lambda k: (parts[k] - exact[k], k))
+    for k in by_remainder[: total - sum(parts)]:
+        parts[k] += 1
+    return parts
+
+
+def shard_count(
+    samples: int, image_bytes: int, most_samples: int, most_bytes: int = 64 << 20
+) -> int:
+    """How many shards a job is cut into: bounded in samples and in raw pixel bytes."""
+    size = max(1, min(most_samples, most_bytes // image_bytes))
+    return max(1, -(-samples // size))

@@ -1,0 +1,167 @@
+"""What a client asks for, and the plan that follows from it. Pure: models come in as specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
+
+from app.errors import (
+    JobTooLargeError,
+    UnconditionalModelError,
+    UnknownClassError,
+    ValidationError,
+)
+from app.jobs.plan import Cell, Plan, PlannedModel, apportion, shard_count
+from models.spec import ModelSpec
+
+MAX_SEED = 2**53 - 1
+"""Largest seed: the largest integer that every JSON reader keeps exactly."""
+
+ModelRef = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100)]
+Format = Literal["imagefolder"]
+
+
+class WeightedModel(BaseModel):
+    """One source of a job, and its share."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model: ModelRef = Field(description="`name` (its newest version) or `name@version`")
+    weight: float = Field(default=1.0, gt=0, le=1e6, strict=True)
+
+
+class JobRequest(BaseModel):
+    """A request for samples of one or several models."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model: ModelRef | None = Field(default=None, description="short for one entry of `models`")
+    models: list[WeightedModel] = Field(default=[], max_length=16)
+    samples_per_class: dict[StrictStr, StrictInt] | StrictInt | None = Field(
+        default=None, description="class → samples, or one number for every class"
+    )
+    samples: StrictInt | None = Field(
+        default=None, description="for models that can't be asked for a class"
+    )
+    seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
+    formats: list[Format] = Field(default=["imagefolder"], min_length=1, max_length=8)
+
+    def sources(self) -> list[WeightedModel]:
+        """The models asked for; exactly one of `model` and `models` may be given."""
+        if (self.model is None) == (not self.models):
+            raise ValidationError('Give either "model" or a non-empty list "models".')
+        return self.models or [WeightedModel(model=self.model or "")]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a deployment allows and how it cuts jobs."""
+
+    max_job_samples: int
+    shard_samples: int
+    engine_batch: int
+    encoder: str
+
+
+def make_plan(
+    request: JobRequest,
+    specs: Sequence[ModelSpec],
+    weights: Sequence[float],
+    seed: int,
+    limits: Limits,
+) -> Plan:
+    """The plan of a request over resolved models. Raises a ValidationError of the tree."""
+    if len({spec.sha256 for spec in specs}) != len(specs):
+        raise ValidationError("The same model is named twice; add its weights and name it once.")
+    if len({spec.image for spec in specs}) != 1:
+        raise ValidationError("All models of a job must make images of one size and channel count.")
+    classes = tuple(dict.fromkeys(name for spec in specs for name in spec.class_names))
+    quotas = _quotas(request, specs, classes)
+    total = sum(quotas.values())
+    if total > limits.max_job_samples:
+        raise JobTooLargeError(
+            f"{total} samples were asked for; a job of this server may have at most "
+            f"{limits.max_job_samples}. Split it into several jobs.",
+            limit=limits.max_job_samples,
+        )
+    return Plan(
+        seed=seed,
+        classes=classes,
+        models=tuple(
+            PlannedModel(spec.name, spec.version, spec.sha256, weight)
+            for spec, weight in zip(specs, weights, strict=True)
+        ),
+        cells=_cells(quotas, specs, weights, classes),
+        image=specs[0].image,
+        shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
+        engine_batch=limits.engine_batch,
+        encoder=limits.encoder,
+    )
+
+
+def _quotas(
+    request: JobRequest, specs: Sequence[ModelSpec], classes: tuple[str, ...]
+) -> dict[str, int]:
+    unconditional = [spec.name for spec in specs if not spec.conditional]
+    if unconditional and len(unconditional) != len(specs):
+        raise ValidationError("A job can't mix models that take a class with models that don't.")
+    if unconditional:
+        return _unlabelled_quota(request, unconditional[0], classes[0])
+    if request.samples is not None:
+        raise ValidationError(
+            f'"{specs[0].name}" is asked by class: give "samples_per_class" (class → number, or '
+            'one number for every class) instead of "samples".'
+        )
+    if request.samples_per_class is None:
+        raise ValidationError('Give "samples_per_class": class → number, or one number for all.')
+    wanted = request.samples_per_class
+    quotas = dict.fromkeys(classes, wanted) if isinstance(wanted, int) else dict(wanted)
+    _check_quotas(quotas, classes)
+    return {name: n for name, n in quotas.items() if n}
+
+
+def _unlabelled_quota(request: JobRequest, model: str, only_class: str) -> dict[str, int]:
+    if request.samples_per_class is not None:
+        raise UnconditionalModelError(
+            f'"{model}" was trained without labels, so nothing in it can be asked for a class; '
+            'give "samples": N for N images of the class "unlabelled", or take a conditional model.'
+        )
+    if request.samples is None:
+        raise ValidationError(f'"{model}" takes no class: give "samples": N.')
+    _check_quotas({only_class: request.samples}, (only_class,))
+    return {only_class: request.samples}
+
+
+def _check_quotas(quotas: Mapping[str, int], classes: Sequence[str]) -> None:
+    known = set(classes)
+    unknown = [name for name in quotas if name not in known]
+    if unknown:
+        # repr() keeps control characters of a hostile name out of logs and terminals.
+        shown = ", ".join(ascii(name[:80]) for name in unknown[:5])
+        raise UnknownClassError(
+            f"Unknown class {shown}. This request can ask for: {', '.join(classes[:50])}.",
+            known_classes=list(classes[:1000]),
+        )
+    negative = [name for name, n in quotas.items() if n < 0]
+    if negative:
+        raise ValidationError(f"A number of samples can't be negative: {', '.join(negative[:5])}.")
+    if not sum(quotas.values()):
+        raise ValidationError("Nothing was asked for: give at least one class a positive number.")
+
+
+def _cells(
+    quotas: Mapping[str, int],
+    specs: Sequence[ModelSpec],
+    weights: Sequence[float],
+    classes: tuple[str, ...],
+) -> tuple[Cell, ...]:
+    cells: list[Cell] = []
+    for label, name in enumerate(classes):
+        able = [k for k, spec in enumerate(specs) if name in spec.class_names]
+        parts = apportion(quotas.get(name, 0), [weights[k] for k in able])
+        for k, count in zip(able, parts, strict=True):
+            condition = specs[k].class_names.index(name) if specs[k].conditional else -1
+            if count:
+                cells.append(Cell(k, label, condition, count))
+    return tuple(cells)

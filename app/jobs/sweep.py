@@ -1,0 +1,125 @@
+"""What ended jobs and silent workers leave behind, and how it goes away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.db.session import now
+from app.db.tables import TERMINAL, Archive, Job, JobState, Sample, Shard, Worker
+from app.jobs.dispatch import Dispatcher
+from app.storage import LocalStorage
+
+Transaction = Callable[[], AbstractContextManager[Session]]
+log = logging.getLogger(__name__)
+
+
+def take_over_silent_workers(
+    transaction: Transaction, dispatcher: Dispatcher, lease_seconds: float
+) -> list[str]:
+    """Queue again what workers that stopped their heartbeat were running; returns their ids."""
+    with transaction() as session:
+        deadline = now(session) - timedelta(seconds=lease_seconds)
+        silent = list(
+            session.execute(sa.select(Worker.id).where(Worker.seen_at < deadline)).scalars()
+        )
+    for worker_id in silent:
+        count = dispatcher.take_over(worker_id)
+        log.warning("worker %s is silent; %d of its workflows were queued again", worker_id, count)
+        with transaction() as session:
+            session.execute(
+                sa.delete(Worker).where(Worker.id == worker_id, Worker.seen_at < deadline)
+            )
+    return silent
+
+
+def sweep_ended_jobs(
+    transaction: Transaction, dispatcher: Dispatcher, storage: LocalStorage
+) -> list[str]:
+    """Clean up behind jobs that have ended since the last sweep; returns their ids.
+
+    A succeeded job keeps its archives, shards and rows; a failed or cancelled one keeps only
+    its job row and problem. The engine's rows go in both cases.
+    """
+    with transaction() as session:
+        ended = session.execute(
+            sa.select(Job.number, Job.id, Job.state)
+            .where(Job.state.in_([s.value for s in TERMINAL]), Job.swept_at.is_(None))
+            .order_by(Job.number)
+            .limit(100)
+        ).all()
+    for number, job_id, state in ended:
+        if state != JobState.SUCCEEDED:
+            _forget_samples(transaction, number)
+        remove_unreferenced(transaction, storage, job_id)
+        dispatcher.forget(job_id)
+        with transaction() as session:
+            session.execute(
+                sa.update(Job).where(Job.number == number).values(swept_at=now(session))
+            )
+    return [job_id for _, job_id, _ in ended]
+
+
+def remove_orphans(transaction: Transaction, storage: LocalStorage) -> int:
+    """Remove files of swept jobs that no row names; returns how many.
+
+    A run that was killed after it lost its shard can leave one even behind a sweep.
+    """
+    job_ids = {key.split("/")[1] for key in storage.list("jobs")}
+    removed = 0
+    for job_id in sorted(job_ids):
+        with transaction() as session:
+            swept = session.execute(
+                sa.select(sa.func.count()).where(Job.id == job_id, Job.swept_at.is_(None))
+            ).scalar_one()
+        if not swept:
+            removed += remove_unreferenced(transaction, storage, job_id)
+    return removed
+
+
+def remove_unreferenced(transaction: Transaction, storage: LocalStorage, job_id: str) -> int:
+    """Remove the files of an ended job that no row names; returns how many."""
+    with transaction() as session:
+        number = session.execute(sa.select(Job.number).where(Job.id == job_id)).scalar()
+        kept = set(
+            session.execute(
+                sa.select(Shard.object_key).where(
+                    Shard.job_number == number, Shard.object_key.is_not(None)
+                )
+            ).scalars()
+        )
+        kept |= set(
+            session.execute(
+                sa.select(Archive.object_key).where(Archive.job_number == number)
+            ).scalars()
+        )
+    removed = 0
+    for key in list(storage.list(f"jobs/{job_id}")):
+        if key not in kept:
+            storage.delete(key)
+            removed += 1
+    return removed
+
+
+def _forget_samples(transaction: Transaction, job_number: int) -> None:
+    """Rows first: a row must never name a file that is gone. Shard by shard, to lock briefly."""
+    with transaction() as session:
+        stored = session.execute(
+            sa.select(Shard.index).where(Shard.job_number == job_number, Shard.done_at.is_not(None))
+        ).scalars()
+        indices = list(stored)
+    for index in indices:
+        with transaction() as session:
+            session.execute(
+                sa.delete(Sample).where(Sample.job_number == job_number, Sample.shard == index)
+            )
+            session.execute(
+                sa.update(Shard)
+                .where(Shard.job_number == job_number, Shard.index == index)
+                .values(done_at=None, sha256=None, object_key=None, bytes=None)
+            )

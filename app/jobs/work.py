@@ -1,0 +1,195 @@
+"""What a worker does with the work it takes: run a shard, finalize a job, say what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app.datasets.zip_writer import ZipWriter
+from app.db.session import transaction
+from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableError
+from app.jobs import finalize, lifecycle
+from app.jobs.dispatch import Dispatcher
+from app.jobs.shard import Generates, ShardRun
+from app.settings import Settings
+from app.storage import LocalStorage
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 0.25
+"""How often a run writes its progress, and learns that its job was cancelled."""
+DATABASE_PAUSE_SECONDS = 1.0
+
+
+class DescribedEngine(Generates, Protocol):
+    """An engine that can say what it runs on."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Device and versions, for the manifest."""
+
+
+CommitStep = Callable[[Callable[[Session], bool]], bool]
+"""Runs a function in one transaction together with the durable engine's own record of it."""
+
+
+@dataclass
+class WorkerContext:
+    """What one worker process holds."""
+
+    settings: Settings
+    worker_id: str
+    database: sa.Engine
+    storage: LocalStorage
+    dispatcher: Dispatcher
+    engine: DescribedEngine
+    commit_step: CommitStep
+    encoders: Executor
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _idle: threading.Condition = field(default_factory=threading.Condition)
+    _running: int = 0
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Counts a piece of work that a stopping process should let end."""
+        with self._idle:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait for running work to notice that the process stops. False: it did not in time."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._running, seconds)
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """A session on the worker's database."""
+        return transaction(self.database)
+
+
+def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
+    """Run one shard and commit it."""
+    with context.transaction() as session:
+        lease = lifecycle.begin_shard(
+            session, job_number, index, context.worker_id, context.settings.shard_attempts
+        )
+    if lease is None:
+        return
+    stored = _store_shard(context, lease)
+    window = context.settings.shard_window
+    committed = context.commit_step(
+        lambda session: lifecycle.commit_shard(session, context.dispatcher, lease, stored, window)
+    )
+    # After a failure of the step the commit may have happened all the same: the file stays, and
+    # if no row names it, the sweep at the end of the job takes it.
+    if not committed:
+        context.storage.delete(lease.object_key)
+        raise JobStoppedError("The job has ended, or another run took the shard.")
+
+
+def finalize_job(context: WorkerContext, job_number: int) -> None:
+    """Build a job's archives and end it."""
+    finalize.finalize_job(
+        context.transaction, context.storage, job_number, context.settings.shard_attempts
+    )
+
+
+def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.StoredShard:
+    run = ShardRun(
+        plan=lease.plan,
+        shard=lease.plan.shard(lease.shard),
+        engine=context.engine,
+        encoders=context.encoders,
+        report=_Reporter(context, lease),
+        refusal_factor=context.settings.refusal_factor,
+    )
+    with context.storage.create(lease.object_key) as writer:
+        members = ZipWriter(writer)
+        try:
+            run.write(members)
+            members.close()
+        finally:
+            members.discard()
+    return lifecycle.StoredShard(
+        run.rows, writer.bytes, writer.sha256, run.refused, run.seconds, context.engine.environment
+    )
+
+
+class _Reporter:
+    """Writes a run's progress now and then; stops a run that is no longer wanted."""
+
+    def __init__(self, context: WorkerContext, lease: lifecycle.Lease) -> None:
+        self._context = context
+        self._lease = lease
+        self._next = time.monotonic() + REPORT_SECONDS
+
+    def __call__(self, drawn: int) -> None:
+        if self._context.stopping.is_set():
+            raise WorkerStoppingError
+        if time.monotonic() < self._next:
+            return
+        with self._context.transaction() as session:
+            wanted = lifecycle.report_progress(session, self._lease, drawn)
+        if not wanted:
+            raise JobStoppedError("The job has ended, or another run took the shard.")
+        self._next = time.monotonic() + REPORT_SECONDS
+
+
+class WorkerStoppingError(BaseException):
+    """The process ends: leave the workflow pending, so that the next worker runs it again.
+
+    Not an Exception, because the engine records those as the workflow's result.
+    """
+
+
+def guarded(context: WorkerContext, job_number: int, work: Callable[[], None]) -> None:
+    """Run work of a job; what goes wrong becomes the job's problem, once.
+
+    A database that is away is no fault of the job: the work is tried again until it is back.
+    """
+    with context.busy():
+        while True:
+            try:
+                _attempt(context, job_number, work)
+                return
+            except UnavailableError:
+                log.warning("the database is away; job %d waits for it", job_number)
+                if context.stopping.wait(DATABASE_PAUSE_SECONDS):
+                    raise WorkerStoppingError from None
+
+
+def _attempt(context: WorkerContext, job_number: int, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except JobStoppedError:
+        log.info("job %d is no longer running; its work was thrown away", job_number)
+    except UnavailableError:
+        raise
+    except Exception as error:
+        problem = _problem(error)
+        if not isinstance(error, SynthloomError):
+            log.exception("job %d failed unexpectedly", job_number)
+        with context.transaction() as session:
+            lifecycle.fail(session, job_number, problem)
+
+
+def _problem(error: Exception) -> dict[str, Any]:
+    if isinstance(error, SynthloomError):
+        return error.problem()
+    return JobError(
+        "The worker met an error that it does not know; its log has the details. Submit the job "
+        "again, and report it if it comes back."
+    ).problem()

@@ -1,0 +1,65 @@
+"""The API process. Imports no torch: it plans, records and serves, and leaves work to workers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import TypedDict
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app.api import archives, health, jobs, manifest, models, problems
+from app.api.services import Services
+from app.db.migrate import check
+from app.db.session import create_engine
+from app.jobs.dispatch import Dispatcher
+from app.settings import Settings
+from app.storage import LocalStorage
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = """Name the classes that are short, get exactly that many samples: reproducible from
+their seeds, traceable to their checkpoint, in archives that trainers read as they are."""
+
+
+class State(TypedDict):
+    """What the lifespan gives to every request."""
+
+    services: Services
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application for these settings. Nothing is opened before its lifespan begins."""
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Synthloom",
+        version=version("synthloom"),
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings),
+        swagger_ui_parameters={"persistAuthorization": True},
+    )
+    problems.install(app)
+    for module in (health, models, jobs, manifest, archives):
+        app.include_router(module.router)
+    return app
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        database = create_engine(settings.sqlalchemy_url)
+        check(database)
+        services = Services(
+            settings, database, LocalStorage(settings.objects_dir), Dispatcher(database)
+        )
+        try:
+            yield {"services": services}
+        finally:
+            services.draining = True
+            services.dispatcher.close()
+            database.dispose()
+
+    return lifespan

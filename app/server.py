@@ -1,0 +1,92 @@
+"""`synthloom serve`: the API and its supervised workers, in one process tree."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from app.errors import ConfigurationError
+from app.main import create_app
+from app.settings import Settings
+from app.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+SERVER_FILE = "server.json"
+GRACE_SECONDS = 10
+LOOK_SECONDS = 0.02
+
+
+async def run_server(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; the workers end with the server."""
+    listener = _listen(settings.host, settings.port)
+    url = _url(listener)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            lifespan="on",
+        )
+    )
+    supervisor = Supervisor(settings)
+    supervising = asyncio.create_task(supervisor.run(), name="supervisor")
+    supervising.add_done_callback(lambda task: _stop_loudly(task, server))
+    announcing = asyncio.create_task(_announce(server, settings.data_dir, url), name="announce")
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        announcing.cancel()
+        await supervisor.stop()
+        (settings.data_dir / SERVER_FILE).unlink(missing_ok=True)
+    if supervising.done() and not supervising.cancelled() and supervising.exception():
+        raise ConfigurationError("The supervisor of the workers broke; see the log above.")
+
+
+def _stop_loudly(task: asyncio.Task[None], server: uvicorn.Server) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("the supervisor broke; the server stops", exc_info=error)
+        server.should_exit = True
+
+
+async def _announce(server: uvicorn.Server, folder: Path, url: str) -> None:
+    """Say where the server is, once it answers."""
+    while not server.started:
+        await asyncio.sleep(LOOK_SECONDS)
+    part = folder / f"{SERVER_FILE}.part"
+    part.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    part.replace(folder / SERVER_FILE)
+    log.info("Synthloom answers at %s (API documentation: %s/docs)", url, url)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"Nothing can listen on {host}, port {port}: {error.strerror}. Choose another with "
+            "--host and --port; port 0 takes a free one."
+        ) from error
+    with contextlib.suppress(AttributeError):
+        listener.set_inheritable(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"

@@ -1,0 +1,98 @@
+"""Keeps the worker processes of `synthloom serve` alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from asyncio.subprocess import Process
+
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+HEALTHY_SECONDS = 30.0
+"""A worker that lived this long is started again at once; one that did not, ever later."""
+STOP_SECONDS = 20.0
+
+
+class Supervisor:
+    """Starts workers, starts them again when they end, and stops them with the server.
+
+    Each holds the end of a pipe: when the server dies without a word, its workers see the pipe
+    close and end too, so a restart never meets workers of the past.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._children: dict[int, Process] = {}
+
+    async def run(self) -> None:
+        """Supervise until `stop` is called."""
+        slots = range(self._settings.workers)
+        await asyncio.gather(*(self._keep(slot) for slot in slots))
+
+    async def stop(self) -> None:
+        """End the workers: politely, then not."""
+        self._stopping.set()
+        children = list(self._children.values())
+        for child in children:
+            _signal(child, "terminate")
+        done = asyncio.gather(*(child.wait() for child in children))
+        try:
+            await asyncio.wait_for(done, STOP_SECONDS)
+        except TimeoutError:
+            for child in children:
+                _signal(child, "kill")
+
+    async def _keep(self, slot: int) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            child = self._children[slot] = await self._start(slot)
+            code = await child.wait()
+            if self._stopping.is_set():
+                return
+            lived = time.monotonic() - began
+            pause = FIRST_PAUSE_SECONDS if lived > HEALTHY_SECONDS else pause
+            log.warning(
+                "worker %d ended with code %d; starting it again in %.1f s", slot, code, pause
+            )
+            await self._pause(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _start(self, slot: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "app.cli",
+            "worker",
+            "--name",
+            f"{self._settings.worker_name}/{slot}",
+            "--supervised",
+            stdin=asyncio.subprocess.PIPE,
+            env={**os.environ, **environment(self._settings)},
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a child process reads them."""
+    values = settings.model_dump(exclude_none=True, exclude={"api_key"})
+    return {f"SYNTHLOOM_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _signal(child: Process, how: str) -> None:
+    try:
+        getattr(child, how)()
+    except ProcessLookupError:
+        return

@@ -1,0 +1,199 @@
+"""The worker process: takes shards from the queue, runs them on its device, finalizes jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+import sqlalchemy as sa
+import torch
+from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
+from sqlalchemy.orm import Session
+
+from app import catalogue
+from app.db.migrate import check
+from app.db.session import create_engine, now, transaction
+from app.db.tables import Model, Worker
+from app.engine.devices import choose_device
+from app.engine.engine import Engine
+from app.errors import ModelCorruptError, UnavailableError
+from app.jobs import sweep
+from app.jobs.dispatch import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    FINALIZE_JOB,
+    QUEUE,
+    RUN_SHARD,
+    SERIALIZER,
+    Dispatcher,
+)
+from app.jobs.work import CommitStep, WorkerContext, finalize_job, guarded, run_shard
+from app.settings import Settings
+from app.storage import LocalStorage
+from models.checkpoint import load
+from models.generator import Generator
+
+log = logging.getLogger(__name__)
+
+ORPHAN_SECONDS = 60.0
+"""How often files that no row names are looked for."""
+LEAVE_SECONDS = 10.0
+"""How long a stopping process waits for its shards to notice."""
+
+
+def _register_workflows(context: WorkerContext) -> None:
+    @DBOS.workflow(name=RUN_SHARD)
+    def _run_shard(job_number: int, index: int) -> None:
+        guarded(context, job_number, lambda: run_shard(context, job_number, index))
+
+    @DBOS.workflow(name=FINALIZE_JOB)
+    def _finalize_job(job_number: int) -> None:
+        guarded(context, job_number, lambda: finalize_job(context, job_number))
+
+
+def _commit_step(settings: Settings, database: sa.Engine) -> CommitStep:
+    datasource = SQLAlchemyDatasource.create(
+        settings.sqlalchemy_url, engine=database, serializer=SERIALIZER, run_migrations=False
+    )
+    # SQLite has one writer at a time; on PostgreSQL the conditional updates are what guards us.
+    isolation: Any = "SERIALIZABLE" if database.dialect.name == "sqlite" else "READ COMMITTED"
+
+    def run(function: Callable[[Session], bool]) -> bool:
+        return datasource.run_tx_step(
+            {"name": "commit_shard", "isolation_level": isolation},
+            lambda: function(datasource.sql_session()),
+        )
+
+    return run
+
+
+def _model_loader(
+    database: sa.Engine, storage: LocalStorage, device: torch.device
+) -> Callable[[str], Generator]:
+    def load_model(sha256: str) -> Generator:
+        with transaction(database) as session:
+            row = session.execute(sa.select(Model).where(Model.sha256 == sha256)).scalars().first()
+        if row is None:
+            raise ModelCorruptError(
+                f"Model {sha256[:12]}… is no longer registered. Register it again."
+            )
+        return load(catalogue.spec_of(row), storage.path(row.weights_key), device)
+
+    return load_model
+
+
+def build_context(settings: Settings, worker_id: str) -> WorkerContext:
+    """Everything a worker holds; the durable engine is configured, not yet launched."""
+    database = create_engine(settings.sqlalchemy_url)
+    storage = LocalStorage(settings.objects_dir)
+    device = choose_device(settings.device)
+    config: DBOSConfig = {
+        "name": APPLICATION,
+        "system_database_url": settings.sqlalchemy_url,
+        "system_database_engine": database,
+        "application_version": APPLICATION_VERSION,
+        "executor_id": worker_id,
+        "serializer": SERIALIZER,
+        "run_migrations": False,
+        "use_listen_notify": False,
+        "log_level": "WARNING",
+        "enable_otlp": False,
+    }
+    DBOS(config=config)
+    return WorkerContext(
+        settings=settings,
+        worker_id=worker_id,
+        database=database,
+        storage=storage,
+        dispatcher=Dispatcher(database),
+        engine=Engine(device, _model_loader(database, storage, device), settings.resident_bytes),
+        commit_step=_commit_step(settings, database),
+        encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
+    )
+
+
+def run_worker(settings: Settings, worker_id: str, until_closed: BinaryIO | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT.
+
+    until_closed: a pipe from the process that started this one. When that process ends without
+    a word, the pipe closes, and the worker stops like on a signal.
+    """
+    context = build_context(settings, worker_id)
+    check(context.database)
+    _register_workflows(context)
+    DBOS.listen_queues([QUEUE])
+    DBOS.launch()
+    DBOS.register_queue(
+        QUEUE,
+        worker_concurrency=settings.shard_concurrency,
+        partition_worker_concurrency=settings.shard_concurrency,
+        polling_interval_sec=settings.poll_seconds,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: context.stopping.set())
+    if until_closed is not None:
+        threading.Thread(
+            target=_stop_at_end_of, args=(until_closed, context), name="parent", daemon=True
+        ).start()
+    log.info("worker %s runs on %s", worker_id, context.engine.environment["device"])
+    _housekeep(context)
+    _leave(context)
+
+
+def _stop_at_end_of(pipe: BinaryIO, context: WorkerContext) -> None:
+    while pipe.read(1 << 10):
+        continue
+    context.stopping.set()
+
+
+def _housekeep(context: WorkerContext) -> None:
+    next_orphans = 0.0
+    while not context.stopping.is_set():
+        try:
+            _say_alive(context)
+            sweep.take_over_silent_workers(
+                context.transaction, context.dispatcher, context.settings.lease_seconds
+            )
+            sweep.sweep_ended_jobs(context.transaction, context.dispatcher, context.storage)
+            if time.monotonic() >= next_orphans:
+                sweep.remove_orphans(context.transaction, context.storage)
+                next_orphans = time.monotonic() + ORPHAN_SECONDS
+        except Exception:
+            log.exception("housekeeping failed; it is tried again")
+        context.stopping.wait(context.settings.heartbeat_seconds)
+
+
+def _say_alive(context: WorkerContext) -> None:
+    with context.transaction() as session:
+        moment = now(session)
+        row = session.get(Worker, context.worker_id)
+        if row is None:
+            environment = context.engine.environment
+            name = f"{environment['device']} {environment['device_name']}"[:64]
+            row = Worker(id=context.worker_id, device=name, started_at=moment)
+            session.add(row)
+        row.pid = os.getpid()
+        row.seen_at = moment
+
+
+def _leave(context: WorkerContext) -> None:
+    """Say goodbye, so that nobody waits for the lease to hand our shards on."""
+    if not context.wait_until_idle(LEAVE_SECONDS):
+        log.warning("a shard did not stop in time; another worker runs it again")
+    try:
+        with context.transaction() as session:
+            session.execute(sa.delete(Worker).where(Worker.id == context.worker_id))
+        context.dispatcher.take_over(context.worker_id)
+    except UnavailableError:
+        log.warning("the database is away; the lease hands our shards on")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of the durable engine never end by themselves, and hold nothing that matters.
+    os._exit(0)

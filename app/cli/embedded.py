@@ -20,6 +20,7 @@ import httpx
 
 import app
 from app.cli.failures import CommandError, ExitCode
+from app.client import certificates_for
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
@@ -158,7 +159,8 @@ def recorded_url(data_folder: Path) -> str | None:
 def answers(url: str, path: str = "/livez") -> bool:
     """One quick look whether a service is there."""
     try:
-        return httpx.get(f"{url}{path}", timeout=2.0, trust_env=False).is_success
+        verify = certificates_for(url)
+        return httpx.get(f"{url}{path}", timeout=2.0, trust_env=False, verify=verify).is_success
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 

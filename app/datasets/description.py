@@ -13,6 +13,7 @@ from app.datasets.members import DESCRIPTION, DamagedError, Members
 
 FORMAT = "synthloom-dataset/1"
 DESCRIPTION_BYTES_LIMIT = 16 << 20
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -96,6 +97,8 @@ def check_png(png: bytes, expected: DescribedImage) -> None:
             size, mode = image.size, image.mode
             if size == (expected.width, expected.height) and mode == MODES[expected.channels]:
                 image.load()
+                if not png.endswith(PNG_END):
+                    raise DamagedError("does not end where a PNG image ends")
                 return
     except (
         OSError,

@@ -42,8 +42,6 @@ def _heading(spec: ModelSpec, parameters: int) -> str:
 
 
 def _figures(spec: ModelSpec) -> str:
-    if not spec.figures:
-        return "## Figures\n\nPreliminary snapshot: not measured yet."
     figures = spec.figures
     lines = ["## Figures", "", "| figure | value | measured on |", "|---|---|---|"]
     drawn = f"{figures['agreement_samples']:,} samples, judged by {figures['judge']}"

@@ -112,7 +112,7 @@ def _card(spec: ClassifierSpec, classifier: Classifier) -> str:
             "## Figures",
             "",
             f"Accuracy on the {spec.figures['test_images']:,} test images: "
-            f"**{spec.figures['test_accuracy']}**. "
+            f"**{spec.figures['test_accuracy']:.4f}**. "
             "The same network given the budget that measures a model's samples "
             f"({FULL.utility_samples:,} images, {FULL.epochs} epochs, no shifts), but real "
             f"images: {spec.figures['utility_of_real']}.",

@@ -11,7 +11,7 @@ from models.classifier import Classifier
 from models.classifier_spec import ClassifierSpec
 from models.evaluation.card import write_card
 from models.evaluation.curve import draw_curve
-from models.evaluation.figures import FULL, measure
+from models.evaluation.figures import FULL, Effort, measure
 from models.files import SPEC_FILE, WEIGHTS_FILE, read_spec, write_atomically
 from models.spec import ModelSpec
 from models.training.callbacks import write_contact_sheet
@@ -33,16 +33,15 @@ class Words(NamedTuple):
 
 
 def publish(
-    snapshot: Path, target: Path, judge: Judge | None, test: Corpus | None, words: Words
+    snapshot: Path, target: Path, judge: Judge, test: Corpus, words: Words, effort: Effort = FULL
 ) -> ModelSpec:
-    """Copy `snapshot` to `target` with figures on `test`; without a judge they stay open."""
+    """Copy `snapshot` to `target` with its figures on the `test` images, card and pictures."""
     spec = read_spec(snapshot).model_copy(update={"description": words.description})
     generator = load(spec, snapshot / WEIGHTS_FILE)
-    if judge is not None and test is not None:
-        figures = measure(spec, generator, judge.classifier, test, FULL).as_json()
-        figures["judge"] = judge.spec.ref
-        figures["utility_of_real"] = judge.spec.figures["utility_of_real"]
-        spec = spec.model_copy(update={"figures": figures})
+    figures = measure(spec, generator, judge.classifier, test, effort).as_json()
+    figures["judge"] = judge.spec.ref
+    figures["utility_of_real"] = judge.spec.figures["utility_of_real"]
+    spec = spec.model_copy(update={"figures": figures})
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(snapshot / WEIGHTS_FILE, target / WEIGHTS_FILE)
     write_atomically(target / SPEC_FILE, spec.to_json().encode())

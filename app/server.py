@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -28,6 +29,9 @@ async def run_server(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; the workers end with the server."""
     listener = _listen(settings.host, settings.port)
     url = _url(listener)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when it has stopped: a clean stop must exit with 0.
+        signal.signal(number, lambda *_: None)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),

@@ -127,6 +127,7 @@ def run_worker(settings: Settings, worker_id: str, until_closed: BinaryIO | None
     """
     context = build_context(settings, worker_id)
     check(context.database)
+    _say_alive(context)
     _register_workflows(context)
     DBOS.listen_queues([QUEUE])
     DBOS.launch()
@@ -184,15 +185,16 @@ def _say_alive(context: WorkerContext) -> None:
 
 
 def _leave(context: WorkerContext) -> None:
-    """Say goodbye, so that nobody waits for the lease to hand our shards on."""
+    """Say goodbye, so that nobody waits for the lease before our shards run elsewhere."""
     if not context.wait_until_idle(LEAVE_SECONDS):
         log.warning("a shard did not stop in time; another worker runs it again")
     try:
         with context.transaction() as session:
-            session.execute(sa.delete(Worker).where(Worker.id == context.worker_id))
-        context.dispatcher.take_over(context.worker_id)
+            # By process too: a successor of the same name may be at work already.
+            mine = (Worker.id == context.worker_id) & (Worker.pid == os.getpid())
+            session.execute(sa.delete(Worker).where(mine))
     except UnavailableError:
-        log.warning("the database is away; the lease hands our shards on")
+        log.warning("the database is away; the lease tells the others that this worker is gone")
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of the durable engine never end by themselves, and hold nothing that matters.

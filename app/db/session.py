@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from app.errors import SynthloomError, UnavailableError
+from app.errors import StorageFullError, SynthloomError, UnavailableError
 
 BUSY_MILLISECONDS = 30_000
 
@@ -48,7 +48,13 @@ def transaction(engine: sa.Engine) -> Iterator[Session]:
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+    except IntegrityError:
+        raise
     except OperationalError as error:
+        if "full" in str(error.orig):
+            raise StorageFullError(
+                "The database's disk is full. Free some space, then try again."
+            ) from error
         raise UnavailableError(
             "The database does not answer right now. Try again in a few seconds.",
             retry_after_seconds=5,

@@ -19,6 +19,9 @@ QUEUE = "shards"
 RUN_SHARD = "run_shard"
 FINALIZE_JOB = "finalize_job"
 
+_PAGE = 1_000
+_UNFINISHED = ("PENDING", "ENQUEUED")
+
 SERIALIZER = DBOSPortableJSONSerializer()
 """JSON in the engine's tables. Its default is pickle, and a database must not be code."""
 
@@ -42,28 +45,39 @@ class Dispatcher:
         """Queue the last step of a job (number, id)."""
         self._enqueue(session, FINALIZE_JOB, f"{job[1]}-finalize", tenant, job[0])
 
-    def take_over(self, worker_id: str) -> int:
-        """Queue again what a silent worker was running; returns how many workflows.
+    def running(self) -> dict[str, list[str]]:
+        """Worker id → workflows that the engine believes it is running."""
+        found: dict[str, list[str]] = {}
+        for workflow in self._client.list_workflows(
+            status="PENDING", queue_name=QUEUE, load_input=False, load_output=False
+        ):
+            found.setdefault(workflow.executor_id or "", []).append(workflow.workflow_id)
+        return found
+
+    def run_again(self, workflow_ids: list[str]) -> None:
+        """Queue again what a silent worker was running.
 
         Should the worker be only slow, its commits are refused: a wrong suspicion costs work.
         """
-        pending = self._client.list_workflows(status="PENDING", executor_id=worker_id)
-        ids = [workflow.workflow_id for workflow in pending]
-        if ids:
-            self._client.resume_workflows(ids, queue_name=QUEUE)
-        return len(ids)
+        self._client.resume_workflows(workflow_ids, queue_name=QUEUE)
 
-    def forget(self, job_id: str) -> None:
-        """Delete the engine's rows of a job that has ended; it keeps them for ever otherwise."""
-        while True:
-            found = self._client.list_workflows(
-                workflow_id_prefix=f"{job_id}-", limit=1000, load_input=False, load_output=False
-            )
-            ended = [w.workflow_id for w in found if w.status not in ("PENDING", "ENQUEUED")]
+    def forget(self, job_id: str) -> bool:
+        """Delete the engine's rows of a job that has ended; it keeps them for ever otherwise.
+
+        False: some of its work has not noticed yet that the job has ended.
+        """
+        while found := self._client.list_workflows(
+            workflow_id_prefix=f"{job_id}-",
+            limit=_PAGE,
+            load_input=False,
+            load_output=False,
+        ):
+            ended = [w.workflow_id for w in found if w.status not in _UNFINISHED]
             if ended:
                 self._client.delete_workflows(ended)
-            if len(found) < 1000 or not ended:
-                return
+            if len(ended) < len(found):
+                return False
+        return True
 
     def close(self) -> None:
         """Release the client; the engine it was given stays open."""

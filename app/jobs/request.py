@@ -80,8 +80,10 @@ def make_plan(
     quotas = _quotas(request, specs, classes)
     total = sum(quotas.values())
     if total > limits.max_job_samples:
+        # str() refuses integers of more than 4,300 digits, and nobody wants to read them.
+        shown = str(total) if total < 10**15 else "More than 10^15"
         raise JobTooLargeError(
-            f"{total} samples were asked for; a job of this server may have at most "
+            f"{shown} samples were asked for; a job of this server may have at most "
             f"{limits.max_job_samples}. Split it into several jobs.",
             limit=limits.max_job_samples,
         )

@@ -22,19 +22,20 @@ log = logging.getLogger(__name__)
 def take_over_silent_workers(
     transaction: Transaction, dispatcher: Dispatcher, lease_seconds: float
 ) -> list[str]:
-    """Queue again what workers that stopped their heartbeat were running; returns their ids."""
+    """Queue again what workers that stopped their heartbeat were running; returns their ids.
+
+    A worker writes its first heartbeat before it takes work, so one without any is gone too.
+    """
+    running = dispatcher.running()
     with transaction() as session:
         deadline = now(session) - timedelta(seconds=lease_seconds)
-        silent = list(
-            session.execute(sa.select(Worker.id).where(Worker.seen_at < deadline)).scalars()
-        )
+        session.execute(sa.delete(Worker).where(Worker.seen_at < deadline))
+        alive = set(session.execute(sa.select(Worker.id)).scalars())
+    silent = [worker_id for worker_id in running if worker_id not in alive]
     for worker_id in silent:
-        count = dispatcher.take_over(worker_id)
-        log.warning("worker %s is silent; %d of its workflows were queued again", worker_id, count)
-        with transaction() as session:
-            session.execute(
-                sa.delete(Worker).where(Worker.id == worker_id, Worker.seen_at < deadline)
-            )
+        count = len(running[worker_id])
+        log.warning("worker %s is silent; %d of its workflows run again", worker_id, count)
+        dispatcher.run_again(running[worker_id])
     return silent
 
 
@@ -56,12 +57,13 @@ def sweep_ended_jobs(
     for number, job_id, state in ended:
         if state != JobState.SUCCEEDED:
             _forget_samples(transaction, number)
+        forgotten = dispatcher.forget(job_id)
         remove_unreferenced(transaction, storage, job_id)
-        dispatcher.forget(job_id)
-        with transaction() as session:
-            session.execute(
-                sa.update(Job).where(Job.number == number).values(swept_at=now(session))
-            )
+        if forgotten:
+            with transaction() as session:
+                session.execute(
+                    sa.update(Job).where(Job.number == number).values(swept_at=now(session))
+                )
     return [job_id for _, job_id, _ in ended]
 
 

@@ -158,15 +158,16 @@ class WorkerStoppingError(BaseException):
 def guarded(context: WorkerContext, job_number: int, work: Callable[[], None]) -> None:
     """Run work of a job; what goes wrong becomes the job's problem, once.
 
-    A database that is away is no fault of the job: the work is tried again until it is back.
+    A database that is away, or too full to note the problem, is no fault of the job: the work
+    is tried again until it is back.
     """
     with context.busy():
         while True:
             try:
                 _attempt(context, job_number, work)
                 return
-            except UnavailableError:
-                log.warning("the database is away; job %d waits for it", job_number)
+            except SynthloomError as error:
+                log.warning("job %d waits: %s", job_number, error.detail)
                 if context.stopping.wait(DATABASE_PAUSE_SECONDS):
                     raise WorkerStoppingError from None
 

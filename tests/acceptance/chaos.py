@@ -1,0 +1,109 @@
+"""Jobs submitted while the service is killed again and again at random moments."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+
+from tests.acceptance.checker import check_everything
+from tests.harness import START_SECONDS, Server, end, ready_workers, wait_for
+
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat")
+
+
+class Chaos:
+    """One service, its jobs, and what was done to it."""
+
+    def __init__(self, folder: Path, database_url: str, seed: int, workers: int) -> None:
+        self.random = random.Random(seed)
+        self.folder = folder
+        self.workers = workers
+        self.settings: dict[str, Any] = {
+            "database_url": database_url,
+            "shard_samples": 150,
+            "shard_window": 3,
+            "engine_batch": 64,
+            "heartbeat_seconds": 0.5,
+            "lease_seconds": 4.0,
+            "shard_attempts": 100,
+        }
+        self.database = sa.create_engine(database_url)
+        self.submitted: dict[str, dict[str, int]] = {}
+        self.kills: list[str] = []
+        self.server = self._started()
+
+    def run(self, jobs: int, kills: int, samples: int) -> None:
+        """Submit `jobs` jobs between `kills` kills, then wait until all has ended and been swept."""
+        bodies = [self._body(number, samples) for number in range(jobs)]
+        for number in range(max(jobs, kills)):
+            if number < jobs:
+                self._submit(f"job-{number}", bodies[number])
+            if len(self.kills) < kills:
+                self._kill()
+        wait_for("the end of every job", self._all_swept, 600.0, pause=0.2)
+
+    def check(self) -> None:
+        """Stop the service cleanly, and judge what it left."""
+        assert self.server.stop() == 0
+        check_everything(self.database, self.folder / "objects", self.submitted)
+
+    def _started(self) -> Server:
+        server = Server(self.folder, self.workers, **self.settings)
+        server.url = wait_for("server.json", server._announced, START_SECONDS)
+        return server
+
+    def _body(self, number: int, samples: int) -> dict[str, Any]:
+        counts = {name: self.random.randint(1, samples) for name in self.random.sample(CLASSES, 3)}
+        return {"model": "fashion-cgan", "samples_per_class": counts, "seed": number}
+
+    def _submit(self, key: str, body: dict[str, Any]) -> None:
+        """Until it is acknowledged; the key makes that one job, whatever was killed meanwhile."""
+
+        def acknowledged() -> dict[str, Any] | None:
+            if not self.server.running:
+                self.server = self._started()
+            try:
+                with self.server.client() as client:
+                    answer = client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                return None
+            assert answer.status_code in (202, 503), answer.text
+            return answer.json() if answer.status_code == 202 else None
+
+        job = wait_for("an acknowledged job", acknowledged, 60.0)
+        self.submitted[job["id"]] = body["samples_per_class"]
+
+    def _kill(self) -> None:
+        """SIGKILL the workers, the API or both, a random moment from now."""
+        victim = self.random.choice(("worker", "api", "both"))
+        if self.random.random() < 0.7:  # else: in the middle of starting
+            with httpx.Client(base_url=self.server.url) as client:
+                wait_for("a worker", lambda: ready_workers(client) > 0, START_SECONDS)
+        threading.Event().wait(self.random.uniform(0.0, 1.5))
+        workers = self.server.children()
+        if victim in ("api", "both"):
+            self.server.kill()
+        if victim in ("worker", "both"):
+            for pid in workers:
+                end(pid, signal.SIGKILL)
+        self.kills.append(victim)
+        if not self.server.running:
+            self.server = self._started()
+
+    def _all_swept(self) -> bool:
+        with self.database.connect() as connection:
+            unfinished = connection.execute(
+                sa.text("SELECT count(*) FROM jobs WHERE swept_at IS NULL")
+            ).scalar_one()
+        return not unfinished and self._no_orphans()
+
+    def _no_orphans(self) -> bool:
+        """Orphans of runs that lost their shard are looked for once a minute, and at a start."""
+        jobs = self.folder / "objects" / "jobs"
+        return not any(path.suffix == ".part" for path in jobs.rglob("*"))

@@ -1,0 +1,1 @@
+"""`make bench`: figures, each a ratio of things measured in one run."""

@@ -1,0 +1,141 @@
+"""A worker inside the test's process, with a generator that costs nothing.
+
+Everything but the network is real: database, storage, plan, shard loop, lifecycle, finalization.
+The durable engine's part, calling a workflow until it has ended, is a loop over its queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from app import catalogue
+from app.bootstrap import prepare
+from app.db.session import create_engine, transaction
+from app.db.tables import DEFAULT_TENANT, Job, Shard
+from app.jobs import lifecycle
+from app.jobs.dispatch import Dispatcher
+from app.jobs.request import JobRequest, Limits, make_plan
+from app.jobs.work import WorkerContext, finalize_job, guarded, run_shard
+from app.settings import Settings
+from app.storage import LocalStorage
+
+MODEL = "fashion-cgan"
+
+
+class FakeBatch(NamedTuple):
+    """Pixels, and which of them may be used."""
+
+    pixels: NDArray[np.uint8]
+    finite: NDArray[np.bool_]
+
+
+class FakeEngine:
+    """28×28 grey images that are a pure function of latent and label."""
+
+    environment = {"device": "none"}
+
+    def generate(
+        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
+    ) -> FakeBatch:
+        """The first 8 bytes of each image are a digest of what it was asked from."""
+        assert len(z) <= batch
+        pixels = np.zeros((len(z), 28, 28, 1), np.uint8)
+        for number, latent in enumerate(z):
+            label = b"" if labels is None else labels[number].tobytes()
+            digest = hashlib.sha256(latent.tobytes() + label).digest()[:8]
+            pixels[number, 0, :8, 0] = np.frombuffer(digest, np.uint8)
+        return FakeBatch(pixels, np.ones(len(z), bool))
+
+    def latent_size(self, model: str) -> int:
+        """As the zoo's conditional GAN."""
+        return 64
+
+
+class LocalWorker:
+    """Submits and runs jobs without another process."""
+
+    def __init__(self, folder: Path, database_url: str, **settings: object) -> None:
+        self.settings = Settings(
+            data_dir=folder, database_url=database_url, _env_file=None, **settings
+        )
+        prepare(self.settings)
+        self.database = create_engine(self.settings.sqlalchemy_url)
+        self.storage = LocalStorage(self.settings.objects_dir)
+        self.context = WorkerContext(
+            settings=self.settings,
+            worker_id="local",
+            database=self.database,
+            storage=self.storage,
+            dispatcher=Dispatcher(self.database),
+            engine=FakeEngine(),
+            commit_step=self._commit,
+            encoders=ThreadPoolExecutor(1),
+        )
+
+    def submit(self, counts: dict[str, int], seed: int = 7) -> Job:
+        """A queued job."""
+        limits = Limits(10**8, self.settings.shard_samples, self.settings.engine_batch, "test/1")
+        with self.context.transaction() as session:
+            spec = catalogue.spec_of(catalogue.find(session, DEFAULT_TENANT, MODEL))
+            request = JobRequest(model=MODEL, samples_per_class=counts)
+            return lifecycle.submit(
+                session,
+                self.context.dispatcher,
+                tenant_id=DEFAULT_TENANT,
+                plan=make_plan(request, [spec], [1.0], seed, limits),
+                formats=["imagefolder"],
+                window=self.settings.shard_window,
+                fingerprint="",
+                idempotency_key=None,
+            )
+
+    def run_shards(self, job: Job, indices: range | None = None) -> None:
+        """Run shards as the engine would, failures included."""
+        for index in range(job.shards) if indices is None else indices:
+            guarded(self.context, job.number, self._shard(job.number, index))
+
+    def finalize(self, job: Job) -> None:
+        """Run the last step as the engine would."""
+        guarded(self.context, job.number, lambda: finalize_job(self.context, job.number))
+
+    def state(self, job: Job) -> str:
+        """The job's state now."""
+        with self.context.transaction() as session:
+            return session.execute(
+                sa.select(Job.state).where(Job.number == job.number)
+            ).scalar_one()
+
+    def stored_shards(self, job: Job) -> int:
+        """Shards that are done."""
+        with self.context.transaction() as session:
+            return session.execute(
+                sa.select(sa.func.count()).where(
+                    Shard.job_number == job.number, Shard.done_at.is_not(None)
+                )
+            ).scalar_one()
+
+    def files(self) -> list[str]:
+        """Every stored file of every job."""
+        return sorted(self.storage.list("jobs"))
+
+    def close(self) -> None:
+        """Release threads and connections."""
+        self.context.encoders.shutdown()
+        self.context.dispatcher.close()
+        self.database.dispose()
+
+    def _shard(self, number: int, index: int) -> Callable[[], None]:
+        return lambda: run_shard(self.context, number, index)
+
+    def _commit(self, function: Callable[[Session], bool]) -> bool:
+        with transaction(self.database) as session:
+            return function(session)

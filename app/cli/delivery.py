@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,11 @@ class Delivery:
 def checked_target(folder: Path, replace: bool) -> Path:
     """The folder as an absolute path, when a dataset may be put there."""
     target = folder.resolve()
+    ancestor = next(parent for parent in target.parents if parent.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise CommandError(
+            f"Nothing can be written to {ancestor}; name a folder somewhere else.", ExitCode.USAGE
+        )
     if target == Path.cwd() or target in Path.cwd().parents:
         raise CommandError(
             f"{folder} is the current folder or one above it; name a new folder inside it.",
@@ -89,20 +96,22 @@ def deliver(
 
 
 def _completed(client: Client, request: JobRequest, reporter: Reporter) -> Job:
-    job = client.submit(request)
-    reporter.job(job)
+    key = str(uuid.uuid4())
     try:
+        job = client.submit(request, key)
+        reporter.job(job)
         return client.wait(job, reporter.job)
     except KeyboardInterrupt as interrupt:
-        raise InterruptedByUserError(_cancelled(client, job)) from interrupt
+        raise InterruptedByUserError(_cancelled(client, request, key)) from interrupt
 
 
-def _cancelled(client: Client, job: Job) -> str:
+def _cancelled(client: Client, request: JobRequest, key: str) -> str:
+    """Cancels the job of this key, even if its submission was cut short by the interrupt."""
     try:
-        state = client.cancel(job).state.value
+        job = client.cancel(client.submit(request, key))
     except ClientError as error:
-        return f"Interrupted, but job {job.id} could not be cancelled: {error}"
-    return f"Interrupted; job {job.id} is {state} and nothing was written."
+        return f"Interrupted, but the job could not be cancelled: {error}"
+    return f"Interrupted; job {job.id} is {job.state.value} and nothing was written."
 
 
 def _unpacked(job: Job, archive: Path, folder: Path, reporter: Reporter) -> Verification:

@@ -66,11 +66,16 @@ def embedded_service(data_folder: Path | None) -> Iterator[Running]:
         yield _await_ready(child, data_folder)
 
 
+def serve_command(data_folder: Path) -> list[str]:
+    """What is run, on a free port of the loopback interface."""
+    place = ["--data", str(data_folder), "--host", "127.0.0.1", "--port", "0"]
+    return [sys.executable, "-m", "app.cli", "serve", *place]
+
+
 def _start(data_folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "app.cli", "serve", "--data", str(data_folder)]
     with (data_folder / LOG_NAME).open("wb") as log:
         return subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", "0"],
+            serve_command(data_folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

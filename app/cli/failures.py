@@ -71,6 +71,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
+            fail("Interrupted.")
             raise typer.Exit(ExitCode.INTERRUPTED) from error
         except BrokenPipeError:
             raise

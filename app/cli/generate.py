@@ -75,7 +75,7 @@ def request_of(
     """The request that the options stand for; exactly one way to say how many."""
     if sum((per_class is not None, bool(classes), samples is not None)) != 1:
         raise typer.BadParameter(
-            "say how many with one of --per-class N, --class NAME=N or --samples N."
+            "Say how many with one of --per-class N, --class NAME=N or --samples N."
         )
     request = JobRequest(model=model, formats=[FORMAT])
     if samples is not None:
@@ -93,7 +93,7 @@ def quotas(classes: list[str]) -> dict[str, int]:
     for text in classes:
         name, _, number = text.rpartition("=")
         if not name or not (number.isascii() and number.isdigit()) or not 0 < int(number) < 10**12:
-            raise typer.BadParameter(f"write {text!r} like bag=200.", param_hint="--class")
+            raise typer.BadParameter(f"{text!r} is not like bag=200.", param_hint="--class")
         if name in found:
             raise typer.BadParameter(f"{name!r} is given twice.", param_hint="--class")
         found[name] = int(number)
@@ -135,6 +135,6 @@ def show(delivery: Delivery, out: Path) -> None:
         f"Every file is verified. Read them with torchvision.datasets.ImageFolder({str(out)!r}).",
     ]
     if delivery.archive is not None:
-        lines.append(f"The archive is {delivery.archive}.")
+        lines.append(f"The archive is {out.with_name(delivery.archive.name)}.")
     for line in lines:
         stdout().print(plain(line), soft_wrap=True)

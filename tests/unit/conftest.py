@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import threading
 import zipfile
@@ -18,6 +19,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner, Result
+
+from app.cli.main import app
 
 KEY = "key-of-the-fake-service"
 MODEL_SHA = "ab" * 32
@@ -364,3 +368,40 @@ class Make:
 def make(tmp_path: Path) -> Make:
     """Builds small datasets below the test's own folder."""
     return Make(tmp_path / "dataset")
+
+
+@pytest.fixture
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, no settings, and no service where one is looked for."""
+    for name in [name for name in os.environ if name.startswith("SYNTHLOOM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SYNTHLOOM_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SYNTHLOOM_PORT", "9")
+    monkeypatch.setenv("TERM", "dumb")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+Outcome = Callable[..., Result]
+
+
+@pytest.fixture
+def run(nobody: Path) -> Outcome:
+    """Runs `synthloom ...` in this process; exceptions that would be tracebacks are raised."""
+
+    def run(*arguments: str | Path) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def known(service: FakeService, run: Outcome, monkeypatch: pytest.MonkeyPatch) -> FakeService:
+    """The fake service, where `run` finds it."""
+    monkeypatch.setenv("SYNTHLOOM_SERVER", service.url)
+    monkeypatch.setenv("SYNTHLOOM_API_KEY", KEY)
+    return service

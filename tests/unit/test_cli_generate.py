@@ -1,0 +1,258 @@
+"""`synthloom generate`: what lands in the folder, on stdout, on stderr, and in the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import Result
+
+from app.datasets.verify import verify
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import FakeService, Make
+
+Run = Callable[..., Result]
+
+
+def sent(service: FakeService) -> dict[str, object]:
+    """The body of the submission."""
+    bodies = [body for verb, path, _, body in service.seen if (verb, path) == ("POST", "/v1/jobs")]
+    assert len(bodies) == 1
+    found: dict[str, object] = json.loads(bodies[0])
+    return found
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_folder_holds_what_was_asked(run: Run, known: FakeService, nobody: Path) -> None:
+    result = run("generate", "tiny", "--class", "bag=3", "--class", "coat=1", "--out", "out")
+    assert result.exit_code == 0
+    assert names(nobody) == ["out"]
+    assert names(nobody / "out") == ["SHA256SUMS", "bag", "coat", "dataset.json"]
+    assert len(names(nobody / "out" / "bag")) == 3
+    assert verify(nobody / "out").ok
+    assert sent(known)["samples_per_class"] == {"bag": 3, "coat": 1}
+    assert "seed" not in sent(known)
+
+
+def test_the_table_says_asked_and_delivered(run: Run, known: FakeService) -> None:
+    result = run("generate", "tiny", "--per-class", "2", "--seed", "7", "--out", "out")
+    words = [line.split() for line in result.stdout.splitlines()]
+    assert ["class", "asked", "delivered"] in words
+    assert ["bag", "2", "2"] in words
+    assert ["total", "4", "4"] in words
+    assert "4 samples in" in result.stdout
+    assert "seed 7" in result.stdout
+    assert "ImageFolder('out')" in result.stdout
+    assert sent(known) == {
+        "model": "tiny",
+        "samples_per_class": 2,
+        "seed": 7,
+        "formats": ["imagefolder"],
+    }
+
+
+def test_progress_is_plain_lines_on_stderr(run: Run, known: FakeService) -> None:
+    result = run("generate", "tiny", "--per-class", "2", "--out", "out")
+    assert result.stderr.splitlines() == [
+        "job_1 queued: 0 of 4 samples",
+        "job_1 running: 2 of 4 samples",
+        "job_1 finalizing: 4 of 4 samples",
+        "job_1 succeeded: 4 of 4 samples",
+        f"Downloaded {len(known.archive):,} bytes",
+        "Unpacked 6 files",
+        "Verified 6 files",
+    ]
+
+
+def test_json_is_one_object_and_nothing_else(run: Run, known: FakeService, nobody: Path) -> None:
+    result = run("generate", "tiny", "--per-class", "2", "--out", "out", "--json")
+    found = json.loads(result.stdout)
+    assert found["job"] == "job_1"
+    assert found["state"] == "succeeded"
+    assert found["models"] == ["tiny@1"]
+    assert (found["seed"], found["samples"], found["verified"]) == (7, 4, True)
+    assert found["classes"][0] == {"class": "bag", "asked": 2, "delivered": 2}
+    assert found["folder"] == str(nobody / "out")
+    assert found["archive"] is None
+    assert found["samples_per_second"] > 0
+
+
+def test_an_unconditional_model_is_asked_for_samples(run: Run, known: FakeService) -> None:
+    result = run("generate", "tiny", "--samples", "3", "--out", "out")
+    assert result.exit_code == 0
+    assert sent(known)["samples"] == 3
+    assert ["unlabelled", "3", "3"] in [line.split() for line in result.stdout.splitlines()]
+
+
+def test_the_archive_can_be_kept(run: Run, known: FakeService, nobody: Path) -> None:
+    result = run("generate", "tiny", "--per-class", "1", "--out", "a/out", "--keep-archive")
+    assert "The archive is a/out.zip." in result.stdout
+    assert names(nobody / "a") == ["out", "out.zip"]
+    assert (nobody / "a" / "out.zip").read_bytes() == known.archive
+
+
+# Where it is put
+
+
+def test_a_folder_with_something_in_it_is_not_touched(
+    run: Run, known: FakeService, nobody: Path
+) -> None:
+    (nobody / "out").mkdir()
+    (nobody / "out" / "mine").write_text("mine")
+    result = run("generate", "tiny", "--per-class", "1", "--out", "out")
+    assert result.exit_code == 2
+    assert "out is not empty" in result.stderr
+    result = run("generate", "tiny", "--per-class", "1", "--out", "out", "--force")
+    assert result.exit_code == 2
+    assert "holds something else than a dataset" in result.stderr
+    assert names(nobody / "out") == ["mine"]
+    assert known.paths("POST") == []
+
+
+def test_a_dataset_can_be_replaced(run: Run, known: FakeService, nobody: Path) -> None:
+    assert run("generate", "tiny", "--per-class", "3", "--out", "out").exit_code == 0
+    known.archive, known.states = b"", ["queued"]
+    assert run("generate", "tiny", "--per-class", "1", "--out", "out", "--force").exit_code == 0
+    assert verify(nobody / "out").delivered == {"bag": 1, "coat": 1}
+    assert names(nobody) == ["out"]
+
+
+def test_an_empty_folder_is_filled(run: Run, known: FakeService, nobody: Path) -> None:
+    (nobody / "out").mkdir()
+    assert run("generate", "tiny", "--per-class", "1", "--out", "out").exit_code == 0
+    assert verify(nobody / "out").ok
+
+
+@pytest.mark.parametrize("out", [".", "..", "file", "file/below"])
+def test_places_where_no_dataset_can_be_put(
+    run: Run, known: FakeService, nobody: Path, out: str
+) -> None:
+    (nobody / "file").write_text("mine")
+    result = run("generate", "tiny", "--per-class", "1", "--out", out)
+    assert result.exit_code == 2
+    assert "name a" in result.stderr
+    assert known.seen == []
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "Say how many"),
+        (["--per-class", "1", "--samples", "1"], "Say how many"),
+        (["--per-class", "1", "--class", "bag=1"], "Say how many"),
+        (["--per-class", "0"], "--per-class"),
+        (["--samples", "-1"], "--samples"),
+        (["--class", "bag"], "bag=200"),
+        (["--class", "bag=0"], "bag=200"),
+        (["--class", "bag=-1"], "bag=200"),
+        (["--class", "bag=٣"], "bag=200"),
+        (["--class", "=3"], "bag=200"),
+        (["--class", "bag=1", "--class", "bag=2"], "twice"),
+        (["--per-class", "1", "--seed", "-1"], "--seed"),
+        (["--per-class", "1", "--seed", str(2**53)], "--seed"),
+        (["--per-class", "many"], "--per-class"),
+        (["--per-class", "1", "--server", "nonsense"], "not an address"),
+    ],
+)
+def test_usage_errors(run: Run, known: FakeService, options: list[str], words: str) -> None:
+    result = run("generate", "tiny", "--out", "out", *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert known.paths("POST") == []
+
+
+def test_a_class_name_may_hold_an_equals_sign(run: Run, known: FakeService) -> None:
+    known.quotas = {"a=b": 1}
+    assert run("generate", "tiny", "--class", "a=b=1", "--out", "out").exit_code == 0
+    assert sent(known)["samples_per_class"] == {"a=b": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["other", "--per-class", "1"], "There is no such model."),
+        (["tiny", "--class", "hat=1"], "(/samples_per_class: not a class)"),
+    ],
+)
+def test_what_the_service_refuses_is_usage(
+    run: Run, known: FakeService, nobody: Path, arguments: list[str], words: str
+) -> None:
+    result = run("generate", *arguments, "--out", "out")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert names(nobody) == []
+
+
+# Failures
+
+
+def test_a_failed_job(run: Run, known: FakeService, nobody: Path) -> None:
+    known.last_state = "failed"
+    result = run("generate", "tiny", "--per-class", "1", "--out", "out", "--json")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "Error: Job job_1 failed: Class bag ran dry. Ask for less."
+    )
+    assert result.stdout == ""
+    assert names(nobody) == []
+
+
+@pytest.mark.parametrize("how", ["tampered", "missing", "wrong count", "not the quotas", "slip"])
+def test_an_archive_that_is_not_right(
+    run: Run, known: FakeService, make: Make, nobody: Path, how: str
+) -> None:
+    files = make.files({"bag": 2, "coat": 2})
+    match how:
+        case "tampered":
+            files["bag/00000000.png"] = make.png(3)
+        case "missing":
+            del files["bag/00000000.png"]
+        case "wrong count":
+            del files["bag/00000000.png"]
+            files["SHA256SUMS"] = make.sums(files)
+        case "not the quotas":
+            files = make.files({"bag": 1, "coat": 1})
+        case "slip":
+            files["../escaped.png"] = make.png(3)
+            files["SHA256SUMS"] = make.sums(files)
+    known.archive = make.zipped(files)
+    result = run("generate", "tiny", "--per-class", "2", "--out", "out")
+    assert result.exit_code == 4
+    assert {
+        "tampered": "'bag/00000000.png' is not the file that SHA256SUMS lists",
+        "missing": "'bag/00000000.png' is listed in SHA256SUMS but missing",
+        "wrong count": "Class bag has 1 images, not the 2",
+        "not the quotas": "other quotas than the job asked for",
+        "slip": "is not a hash and a file name",
+    }[how] in result.stderr
+    assert names(nobody) == []
+    assert names(nobody.parent) == ["here"]
+
+
+def test_ctrl_c_cancels_the_job(run: Run, known: FakeService, nobody: Path) -> None:
+    known.states = ["running"] * 1000
+
+    def interrupt(method: str, path: str) -> None:
+        if method == "GET" and path == "/v1/jobs/job_1":
+            known.on_request = lambda method, path: None
+            os.kill(os.getpid(), signal.SIGINT)
+
+    known.on_request = interrupt
+    result = run("generate", "tiny", "--per-class", "1", "--out", "out")
+    assert result.exit_code == 130
+    assert known.paths("POST")[-1] == "/v1/jobs/job_1/cancel"
+    assert "Interrupted; job job_1 is cancelled and nothing was written." in result.stderr
+    assert names(nobody) == []

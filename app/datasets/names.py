@@ -12,7 +12,8 @@ from urllib.parse import unquote
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_ ")
 # https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
 _RESERVED = frozenset(
-    ["con", "prn", "aux", "nul"] + [f"{port}{n}" for port in ("com", "lpt") for n in range(10)]
+    ["con", "prn", "aux", "nul"]
+    + [f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"]
 )
 _LONGEST_BYTES = 200
 
@@ -24,6 +25,8 @@ def directory_name(class_name: str) -> str:
     Letters of other scripts stay readable when they are in NFC. Undo with `class_name`.
     """
     text = "".join(_encode(character) for character in class_name)
+    if not unicodedata.is_normalized("NFC", text):  # letters that only together are not in NFC
+        text = "".join(c if c.isascii() else _percent(c) for c in text)
     if text.lower() in _RESERVED or text[:1] in (" ", "-"):
         text = _percent(text[0]) + text[1:]
     if text[-1:] == " ":

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,11 +62,11 @@ class LocalStorage:
                 os.fsync(file.fileno())
             part.replace(path)
             _sync_folder(path.parent)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise _storage_error(error) from error
-        except BaseException:
-            part.unlink(missing_ok=True)
+        except BaseException as error:
+            with suppress(OSError):  # not there, or its folder is not: the first error counts
+                part.unlink()
+            if isinstance(error, OSError):
+                raise _storage_error(error) from error
             raise
 
     @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,7 @@ def from_pixels(pixels: npt.NDArray[np.uint8] | Tensor, value_range: tuple[float
     if isinstance(pixels, Tensor):
         levels = pixels
     else:
-        levels = torch.from_numpy(np.require(pixels, requirements="W"))  # torch wants it writable
+        levels = _tensor(pixels)
     if levels.ndim != 4 or levels.dtype != torch.uint8:
         raise InputError(
             f"pixels must be uint8 [N, H, W, C], not {levels.dtype} {list(levels.shape)}"
@@ -105,10 +105,15 @@ def sample(
     check_inputs(generator, z, labels)
     generator.eval()
     device = generator.device
-    on_device = None if labels is None else torch.from_numpy(labels).to(device)
-    images = generator(torch.from_numpy(z).to(device), on_device)
+    on_device = None if labels is None else _tensor(labels).to(device)
+    images = generator(_tensor(z).to(device), on_device)
     _check_outputs(generator, images, len(z))
     return to_pixels(images, generator.value_range)
+
+
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
+    """The array's memory as a tensor; copied where torch, which wants it writable, could not."""
+    return torch.from_numpy(np.require(array, requirements="CW"))
 
 
 def check_inputs(

@@ -105,6 +105,12 @@ def test_sampling_enforces_eval_mode():
     assert not generator.training
 
 
+def test_read_only_and_reversed_inputs_are_taken():
+    generator = Planted(torch.zeros(3, 1, 2, 2), 2)
+    labels = np.broadcast_to(np.int64(1), 3)
+    assert sample(generator, latents(3)[::-1], labels).finite.all()
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 2, 2), (4, 1, 2, 2), (3, 3, 2, 2), (3, 1, 2, 3), (3, 4)])
 def test_another_number_or_shape_of_images_is_an_error(shape):
     with pytest.raises(OutputShapeError, match="where"):

@@ -78,10 +78,7 @@ def to_pixels(images: Tensor, value_range: tuple[float, float]) -> Pixels:
 
 def from_pixels(pixels: npt.NDArray[np.uint8] | Tensor, value_range: tuple[float, float]) -> Tensor:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W] spanning `value_range`; `to_pixels` inverts it."""
-    if isinstance(pixels, Tensor):
-        levels = pixels
-    else:
-        levels = _tensor(pixels)
+    levels = pixels if isinstance(pixels, Tensor) else _tensor(pixels)
     if levels.ndim != 4 or levels.dtype != torch.uint8:
         raise InputError(
             f"pixels must be uint8 [N, H, W, C], not {levels.dtype} {list(levels.shape)}"
@@ -113,7 +110,7 @@ def sample(
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
     """The array's memory as a tensor; copied where torch, which wants it writable, could not."""
-    return torch.from_numpy(np.require(array, requirements="CW"))
+    return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
 
 def check_inputs(

@@ -29,7 +29,7 @@ class Effort:
     bfloat16: bool = False
 
 
-FULL = Effort(agreement_samples=10_000, utility_samples=50_000, epochs=5)
+FULL = Effort(agreement_samples=10_000, utility_samples=50_000, epochs=5, bfloat16=True)
 QUICK = Effort(agreement_samples=2_000, utility_samples=20_000, epochs=3, bfloat16=True)
 
 

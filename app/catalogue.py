@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.db.session import now
+from app.db.session import now, storable
 from app.db.tables import Model
 from app.errors import NotFoundError
 from app.storage import LocalStorage
@@ -81,7 +81,7 @@ def find(session: Session, tenant_id: str, ref: str) -> Model:
     query = sa.select(Model).where(Model.tenant_id == tenant_id, Model.name == name)
     if version:
         query = query.where(Model.version == version)
-    found = list(session.execute(query).scalars())
+    found = list(session.execute(query).scalars()) if storable(ref) else []
     if not found:
         names = sorted({model.name for model in every(session, tenant_id)})
         known = f"Known models: {', '.join(names[:20])}." if names else "No model is registered."

@@ -18,6 +18,7 @@ from app import catalogue
 from app.api.job_view import JobView, view_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
+from app.db.session import storable
 from app.db.tables import TERMINAL, Job
 from app.errors import (
     IdempotencyKeyReusedError,
@@ -120,12 +121,12 @@ def cancel_job(services: Provided, tenant: Tenant, job_id: str) -> JobView:
 
 def find_job(session: Session, tenant: str, job_id: str) -> Job:
     """The tenant's job, with its archives. Raises NotFoundError, also for another tenant's."""
-    job = session.execute(
+    job = storable(job_id) and session.execute(
         sa.select(Job)
         .where(Job.tenant_id == tenant, Job.id == job_id)
         .options(selectinload(Job.archives))
     ).scalar_one_or_none()
-    if job is None:
+    if not job:
         raise NotFoundError("There is no such job; GET /v1/jobs lists those that exist.")
     return job
 

@@ -8,8 +8,14 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
-from app.errors import BodyTooLargeError, MalformedRequestError, UnsupportedMediaTypeError
+from app.errors import (
+    BodyTooLargeError,
+    MalformedRequestError,
+    SynthloomError,
+    UnsupportedMediaTypeError,
+)
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -66,7 +72,13 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
+            try:
+                return await handle(StrictRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI wraps whatever reading a body raises; ours say more.
+                if isinstance(error.__cause__, SynthloomError):
+                    raise error.__cause__ from error.__cause__.__cause__
+                raise
 
         return strict
 

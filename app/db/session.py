@@ -77,3 +77,8 @@ def now(session: Session) -> datetime:
         return datetime.now(UTC)
     moment: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return moment
+
+
+def storable(text: str) -> bool:
+    """Whether every database can hold this text, and so be asked for it: PostgreSQL has no NUL."""
+    return "\x00" not in text

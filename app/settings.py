@@ -18,6 +18,7 @@ class Settings(BaseSettings):
         env_prefix="SYNTHLOOM_",
         env_file=".env",
         env_ignore_empty=True,
+        dotenv_filtering="match_prefix",
         extra="forbid",
         use_attribute_docstrings=True,
     )

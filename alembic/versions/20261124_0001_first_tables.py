@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("formats", sa.JSON(), nullable=False),
         sa.Column("samples", BIG, nullable=False),
         sa.Column("shards", BIG, nullable=False),
+        sa.Column("shard_window", BIG, nullable=False),
         sa.Column("samples_done", BIG, nullable=False),
         sa.Column("shards_done", BIG, nullable=False),
         sa.Column("refused", BIG, nullable=False),
@@ -84,7 +85,9 @@ def upgrade() -> None:
             "state NOT IN ('finalizing', 'succeeded') OR samples_done = samples",
             name=op.f("ck_jobs_exact"),
         ),
-        sa.CheckConstraint("samples >= 1 AND shards >= 1", name=op.f("ck_jobs_size")),
+        sa.CheckConstraint(
+            "samples >= 1 AND shards >= 1 AND shard_window >= 1", name=op.f("ck_jobs_size")
+        ),
         sa.CheckConstraint("shards_done BETWEEN 0 AND shards", name=op.f("ck_jobs_shards_done")),
         sa.ForeignKeyConstraint(
             ["tenant_id"], ["tenants.id"], name=op.f("fk_jobs_tenant_id_tenants")

@@ -127,7 +127,7 @@ class Job(Base):
             f"(state IN ({_states(*TERMINAL)})) = (finished_at IS NOT NULL)", name="finished"
         ),
         sa.CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="problem"),
-        sa.CheckConstraint("samples >= 1 AND shards >= 1", name="size"),
+        sa.CheckConstraint("samples >= 1 AND shards >= 1 AND shard_window >= 1", name="size"),
         sa.CheckConstraint("shards_done BETWEEN 0 AND shards", name="shards_done"),
         sa.CheckConstraint(
             "state NOT IN ('finalizing', 'succeeded') OR samples_done = samples", name="exact"
@@ -141,6 +141,8 @@ class Job(Base):
     formats: Mapped[list[str]]
     samples: Mapped[int]
     shards: Mapped[int]
+    shard_window: Mapped[int]
+    """Shards on the queue at a time. Kept here: one that changed on the way would leave gaps."""
     samples_done: Mapped[int] = mapped_column(default=0)
     shards_done: Mapped[int] = mapped_column(default=0)
     refused: Mapped[int] = mapped_column(default=0)

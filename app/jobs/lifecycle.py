@@ -36,6 +36,7 @@ class Lease:
     shard: int
     token: str
     plan: Plan
+    window: int
 
     @property
     def object_key(self) -> str:
@@ -87,6 +88,7 @@ def submit(
         formats=formats,
         samples=plan.samples,
         shards=plan.shards,
+        shard_window=window,
         samples_done=0,
         shards_done=0,
         refused=0,
@@ -133,7 +135,8 @@ def begin_shard(
             "the worker that runs it. Look into the worker's log, then submit the job again.",
             shard=index,
         )
-    return Lease(job_number, job.id, job.tenant_id, index, token, Plan.from_json(job.plan))
+    plan = Plan.from_json(job.plan)
+    return Lease(job_number, job.id, job.tenant_id, index, token, plan, job.shard_window)
 
 
 def report_progress(session: Session, lease: Lease, drawn: int) -> bool:
@@ -153,7 +156,7 @@ def report_progress(session: Session, lease: Lease, drawn: int) -> bool:
 
 
 def commit_shard(
-    session: Session, dispatcher: Dispatcher, lease: Lease, stored: StoredShard, window: int
+    session: Session, dispatcher: Dispatcher, lease: Lease, stored: StoredShard
 ) -> bool:
     """Rows, ledger and what is queued next: one transaction.
 
@@ -177,8 +180,8 @@ def commit_shard(
     if shards_done == lease.plan.shards:
         _transition(session, lease.job_number, (JobState.RUNNING,), JobState.FINALIZING)
         dispatcher.finalization(session, lease.tenant_id, job)
-    elif lease.shard + window < lease.plan.shards:
-        dispatcher.shard(session, lease.tenant_id, job, lease.shard + window)
+    elif lease.shard + lease.window < lease.plan.shards:
+        dispatcher.shard(session, lease.tenant_id, job, lease.shard + lease.window)
     return True
 
 

@@ -89,9 +89,8 @@ def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
     if lease is None:
         return
     stored = _store_shard(context, lease)
-    window = context.settings.shard_window
     committed = context.commit_step(
-        lambda session: lifecycle.commit_shard(session, context.dispatcher, lease, stored, window)
+        lambda session: lifecycle.commit_shard(session, context.dispatcher, lease, stored)
     )
     # After a failure of the step the commit may have happened all the same: the file stays, and
     # if no row names it, the sweep at the end of the job takes it.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.vae import Posterior
+
+PIXEL_VARIANCE: Final = 0.05
+"""Of the normal about each pixel of a variational model, in units of (0, 1)."""
 
 
 class AdversarialLoss(NamedTuple):
@@ -35,13 +38,14 @@ def logistic() -> AdversarialLoss:
 
 
 def reconstruction(images: Tensor, made: Tensor) -> Tensor:
-    """Gaussian negative log likelihood with the best single variance (Rybkin et al. 2021, eq. 6).
+    """Gaussian negative log likelihood of images in (0, 1), constants left out.
 
-    D/2 log(mean squared error), D the values of one image, constants left out: the balance with
-    the divergence needs no weight to be set by hand.
+    Squared error of an image over 2 * PIXEL_VARIANCE. The variance sets what a detail may cost in
+    divergence. Set to the error itself, the best likelihood (Rybkin et al. 2021), latents carried
+    45 nats, the class among them, and latents drawn from the prior gave mixtures of classes.
     """
-    error = (images - made).square().mean()
-    return 0.5 * images[0].numel() * error.clamp_min(1e-8).log()
+    error = (images - made).square().flatten(1).sum(dim=1)  # [N]
+    return error.mean() / (2 * PIXEL_VARIANCE)
 
 
 def divergence(posterior: Posterior) -> Tensor:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from app.bootstrap import KEY_FILE
 from app.errors import ConfigurationError
 from app.main import create_app
 from app.settings import Settings
@@ -71,6 +72,8 @@ async def _announce(server: uvicorn.Server, folder: Path, url: str) -> None:
     part.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
     part.replace(folder / SERVER_FILE)
     log.info("Synthloom answers at %s (API documentation: %s/docs)", url, url)
+    if (folder / KEY_FILE).exists():
+        log.info("Its key is in %s", folder / KEY_FILE)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -110,6 +110,12 @@ class UnsupportedMediaTypeError(SynthloomError):
     slug, title, status = "unsupported-media-type", "Unsupported media type", 415
 
 
+class RangeNotSatisfiableError(SynthloomError):
+    """The range lies beyond the end of the file."""
+
+    slug, title, status = "range-not-satisfiable", "The range is beyond the end", 416
+
+
 class ValidationError(SynthloomError):
     """The request is understood and refused."""
 

@@ -9,11 +9,12 @@ from typing import Annotated
 import numpy as np
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy.orm import Session
 
+from app.api.conditional import Download, not_modified
 from app.api.jobs import find_job
 from app.api.services import Provided, Services, Tenant
 from app.datasets.contact_sheet import contact_sheet
@@ -49,9 +50,9 @@ def get_archive(
         "Repr-Digest": f"sha-256=:{digest}:",
         "Cache-Control": "private, no-transform",
     }
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    if not_modified(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return FileResponse(
+    return Download(
         path,
         media_type="application/zip",
         filename=f"{job.id}-{archive_format}.zip",

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from app import catalogue
+from app.api.conditional import not_modified
 from app.api.job_view import JobView, view_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
@@ -58,8 +59,10 @@ def create_job(
     """Queue a job. The same `Idempotency-Key` with the same body gives the same job."""
     key = _checked_key(idempotency_key)
     fingerprint = _fingerprint(body)
-    replayed = _replay(services, tenant, key, fingerprint)
-    view = replayed or _submit(services, tenant, body, key, fingerprint)
+    view = _replay(services, tenant, key, fingerprint)
+    replayed = view is not None
+    if view is None:
+        view, replayed = _submit(services, tenant, body, key, fingerprint)
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = view.links.self
@@ -105,7 +108,7 @@ def get_job(
     response.headers["ETag"] = tag
     if job.state not in TERMINAL:
         response.headers["Retry-After"] = "1"
-    if request.headers.get("if-none-match") == tag:
+    if not_modified(request, tag):
         return Response(status_code=304, headers=dict(response.headers))  # type: ignore[return-value]
     return view
 
@@ -121,11 +124,14 @@ def cancel_job(services: Provided, tenant: Tenant, job_id: str) -> JobView:
 
 def find_job(session: Session, tenant: str, job_id: str) -> Job:
     """The tenant's job, with its archives. Raises NotFoundError, also for another tenant's."""
-    job = storable(job_id) and session.execute(
-        sa.select(Job)
-        .where(Job.tenant_id == tenant, Job.id == job_id)
-        .options(selectinload(Job.archives))
-    ).scalar_one_or_none()
+    job = (
+        storable(job_id)
+        and session.execute(
+            sa.select(Job)
+            .where(Job.tenant_id == tenant, Job.id == job_id)
+            .options(selectinload(Job.archives))
+        ).scalar_one_or_none()
+    )
     if not job:
         raise NotFoundError("There is no such job; GET /v1/jobs lists those that exist.")
     return job
@@ -149,7 +155,8 @@ def read_token(token: str) -> int:
 
 def _submit(
     services: Services, tenant: str, body: JobRequest, key: str | None, fingerprint: str
-) -> JobView:
+) -> tuple[JobView, bool]:
+    """The new job; or, and True, the one of another request that had the same key first."""
     try:
         with services.transaction() as session:
             plan = _plan(session, services, tenant, body)
@@ -164,13 +171,12 @@ def _submit(
                 fingerprint=fingerprint,
                 idempotency_key=key,
             )
-            return view_of(session, job)
+            return view_of(session, job), False
     except IntegrityError:
-        # Another request with the same key was first.
         replayed = _replay(services, tenant, key, fingerprint)
         if replayed is None:
             raise
-        return replayed
+        return replayed, True
 
 
 def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) -> JobView | None:

@@ -17,6 +17,7 @@ from app.errors import (
     MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
+    RangeNotSatisfiableError,
     SynthloomError,
     UnauthorizedError,
     ValidationError,
@@ -65,6 +66,8 @@ def respond(request: Request, error: SynthloomError, headers: dict[str, str]) ->
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, UnauthorizedError):
         headers["WWW-Authenticate"] = 'Bearer realm="synthloom"'
+    if isinstance(error, RangeNotSatisfiableError):
+        headers["Content-Range"] = f"bytes */{error.members['size']}"
     request_id = request.scope.get("request_id")
     body = {
         **error.problem(),

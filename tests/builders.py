@@ -14,6 +14,14 @@ from models.spec import ImageShape, ModelSpec, Weights
 TEN = ("top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 
 
+REQUEST: dict[str, Any] = {
+    "model": "fashion-cgan",
+    "samples_per_class": {"sandal": 90, "bag": 130, "coat": 31, "dress": 4},
+    "seed": 7,
+}
+"""A job of the shipped model: 255 samples, classes of very different size."""
+
+
 def image(height: int = 28, width: int = 28, channels: int = 1) -> ImageShape:
     """Size of an image."""
     return ImageShape.model_validate({"height": height, "width": width, "channels": channels})

@@ -1,0 +1,87 @@
+"""The API on real databases, inside the test process; and a whole server with a worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from tests.builders import REQUEST
+from tests.databases import DIALECTS, fresh_postgres, fresh_sqlite, postgres
+from tests.harness import Server, run_job, serving
+from tests.service import Service, opened
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for the whole run."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty database of each kind."""
+    if request.param == "sqlite":
+        return fresh_sqlite(tmp_path)
+    return fresh_postgres(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="module", params=DIALECTS)
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The API in this process, without a worker; the tests of a file share one of each kind."""
+    url = ""
+    if request.param == "postgresql":
+        url = fresh_postgres(request.getfixturevalue("postgres_url"))
+    folder = tmp_path_factory.mktemp("service")
+    with opened(Settings(data_dir=folder, database_url=url, _env_file=None)) as service:
+        yield service
+
+
+@pytest.fixture(scope="session", params=DIALECTS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """`synthloom serve` with one worker, for the whole run, on each database."""
+    folder = tmp_path_factory.mktemp(f"server-{request.param}")
+    url = ""
+    if request.param == "postgresql":
+        url = fresh_postgres(request.getfixturevalue("postgres_url"))
+    with serving(folder, database_url=url, shard_samples=100, engine_batch=32) as running:
+        yield running
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    """An authorised client of the server."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def finished(server: Server) -> dict[str, Any]:
+    """A succeeded job of `REQUEST`: three shards."""
+    with server.client() as client:
+        return run_job(client, REQUEST)
+
+
+@pytest.fixture(scope="session")
+def archive(server: Server, finished: dict[str, Any]) -> bytes:
+    """The whole archive of that job."""
+    with server.client() as client:
+        answer = client.get(finished["archives"][0]["url"])
+    assert answer.status_code == 200
+    return answer.content
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    for name in [name for name in os.environ if name.startswith("SYNTHLOOM_")]:
+        del os.environ[name]

@@ -10,12 +10,10 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
-    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.text import Text
@@ -135,12 +133,19 @@ class Bars:
 
 
 def _counted() -> Columns:
-    remaining = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
-    return [MofNCompleteColumn(), RateColumn(), TextColumn("ETA"), remaining]
+    return [CountColumn(), RateColumn(), TimeColumn()]
 
 
 def _weighed() -> Columns:
     return [DownloadColumn(), TransferSpeedColumn()]
+
+
+class CountColumn(ProgressColumn):
+    """Done and total, with thousands marked."""
+
+    def render(self, task: Task) -> Text:
+        total = int(task.total or 0)
+        return Text(f"{int(task.completed):>{len(f'{total:,}')},}/{total:,}")
 
 
 class RateColumn(ProgressColumn):
@@ -149,3 +154,22 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+
+
+class TimeColumn(ProgressColumn):
+    """The time that is left, and at the end the time it took."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text(f"in {clock(task.finished_time or 0.0)}", style="progress.elapsed")
+        left = "--:--" if task.time_remaining is None else clock(task.time_remaining)
+        return Text(f"ETA {left}", style="progress.remaining")
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:30`, `1:05:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

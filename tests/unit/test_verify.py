@@ -283,7 +283,7 @@ def test_a_file_below_a_file(make: Make, tmp_path: Path) -> None:
     files = make.files(QUOTAS) | {f"{BAG}/below": b"x"}
     path = tmp_path / "a.zip"
     path.write_bytes(make.zipped(resummed(make, files)))
-    with pytest.raises(DamagedError, match="name of another file"):
+    with pytest.raises(DamagedError, match="below the name of another file"):
         unpack(path, tmp_path / "out")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -85,6 +85,18 @@ class Settings(BaseSettings):
 
     worker_name: str = Field(default_factory=lambda: socket.gethostname())
     """Name of this machine in worker ids; give each machine its own."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not url or (scheme == "sqlite" and separator):
+            return url
+        if scheme not in ("postgresql+psycopg", "postgresql", "postgres") or not rest:
+            raise ValueError(
+                "write it like postgresql+psycopg://user:password@host/name, or leave it empty"
+            )
+        return f"postgresql+psycopg://{rest}"
 
     @property
     def sqlalchemy_url(self) -> str:

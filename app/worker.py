@@ -92,6 +92,7 @@ def _model_loader(
 def build_context(settings: Settings, worker_id: str) -> WorkerContext:
     """Everything a worker holds; the durable engine is configured, not yet launched."""
     database = create_engine(settings.sqlalchemy_url)
+    check(database)
     storage = LocalStorage(settings.objects_dir)
     device = choose_device(settings.device)
     config: DBOSConfig = {
@@ -126,7 +127,6 @@ def run_worker(settings: Settings, worker_id: str, until_closed: BinaryIO | None
     a word, the pipe closes, and the worker stops like on a signal.
     """
     context = build_context(settings, worker_id)
-    check(context.database)
     _say_alive(context)
     _register_workflows(context)
     DBOS.listen_queues([QUEUE])

@@ -45,6 +45,9 @@ def readyz(services: Provided) -> Ready:
         check(services.database)
     except ConfigurationError as error:
         raise UnavailableError(error.detail, retry_after_seconds=30) from error
+    except UnavailableError as error:
+        # Whoever asks needs no key, so the address of the database is not for them.
+        raise UnavailableError("The database does not answer.", retry_after_seconds=5) from error
     with services.transaction() as session:
         since = now(session) - timedelta(seconds=services.settings.lease_seconds)
         workers = session.execute(

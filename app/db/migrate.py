@@ -12,10 +12,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from dbos import DBOS, SQLAlchemyDatasource
+from sqlalchemy.exc import OperationalError
 
 from alembic import command
 from app.db.session import create_engine
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, UnavailableError
 
 _LOCK = 0x53594E5448  # "SYNTH": the advisory lock of migrations
 
@@ -23,11 +24,12 @@ _LOCK = 0x53594E5448  # "SYNTH": the advisory lock of migrations
 def migrate(url: str) -> None:
     """Upgrade to the newest revision; several processes may ask at once, one does it.
 
-    Raises ConfigurationError when the database is newer than this code.
+    Raises ConfigurationError when the database is newer than this code, UnavailableError when
+    it can't be reached.
     """
     engine = create_engine(url)
     try:
-        with _one_at_a_time(engine, url):
+        with _answering(engine), _one_at_a_time(engine, url):
             with engine.connect() as connection:
                 _refuse_newer(connection)
                 config = alembic_config()
@@ -41,8 +43,9 @@ def migrate(url: str) -> None:
 
 
 def check(engine: sa.Engine) -> None:
-    """Raise ConfigurationError unless the schema is the one of this code."""
-    with engine.connect() as connection:
+    """Raise ConfigurationError unless the schema is the one of this code, UnavailableError when
+    the database can't be reached."""
+    with _answering(engine), engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     wanted = ScriptDirectory.from_config(alembic_config()).get_current_head()
     if found != wanted:
@@ -59,6 +62,19 @@ def alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
+
+
+@contextmanager
+def _answering(engine: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        reason = str(error.orig).partition("\n")[0].strip()
+        raise UnavailableError(
+            f"The database {engine.url.render_as_string()} can't be used: {reason}. Check that it "
+            "runs, and the setting SYNTHLOOM_DATABASE_URL.",
+            retry_after_seconds=5,
+        ) from error
 
 
 def _refuse_newer(connection: sa.Connection) -> None:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from app.errors import MissingObjectError, StorageFullError, SynthloomError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_BUFFER_BYTES = 1 << 20
 PART = ".part"
 """Ending of a file that is being written."""
 
@@ -55,8 +56,7 @@ class LocalStorage:
         path = self.path(key)
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("xb", buffering=1 << 20) as file:
+            with _open_new(part) as file:
                 yield HashingWriter(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -64,7 +64,7 @@ class LocalStorage:
             _sync_folder(path.parent)
         except BaseException as error:
             with suppress(OSError):  # not there, or its folder is not: the first error counts
-                part.unlink()
+                self._remove(part)
             if isinstance(error, OSError):
                 raise _storage_error(error) from error
             raise
@@ -96,7 +96,9 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:
         """Remove an object, and the folders that it leaves empty. Nothing there is fine."""
-        path = self.path(key)
+        self._remove(self.path(key))
+
+    def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         for folder in path.parents:
             if folder == self._root:
@@ -114,6 +116,16 @@ class LocalStorage:
     def path(self, key: str) -> Path:
         """The file of a key."""
         return self._root / key
+
+
+def _open_new(path: Path) -> BinaryIO:
+    """A new file in a folder that somebody else may be removing because it was empty."""
+    for _ in range(3):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.open("xb", buffering=_BUFFER_BYTES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb", buffering=_BUFFER_BYTES)
 
 
 def _sync_folder(folder: Path) -> None:

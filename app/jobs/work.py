@@ -166,7 +166,7 @@ def guarded(context: WorkerContext, job_number: int, work: Callable[[], None]) -
                 _attempt(context, job_number, work)
                 return
             except SynthloomError as error:
-                log.warning("job %d waits: %s", job_number, error.detail)
+                log.warning("job %d waits: %s", job_number, error.detail, exc_info=error.__cause__)
                 if context.stopping.wait(DATABASE_PAUSE_SECONDS):
                     raise WorkerStoppingError from None
 

@@ -33,13 +33,13 @@ class Chaos:
             "lease_seconds": 4.0,
             "shard_attempts": 100,
         }
-        self.database = sa.create_engine(database_url)
+        self.database = sa.create_engine(database_url, poolclass=sa.NullPool)
         self.submitted: dict[str, dict[str, int]] = {}
         self.kills: list[str] = []
         self.server = self._started()
 
     def run(self, jobs: int, kills: int, samples: int) -> None:
-        """Submit `jobs` jobs between `kills` kills, then wait until all has ended and been swept."""
+        """Submit `jobs` jobs between `kills` kills, then wait until all is ended and swept."""
         bodies = [self._body(number, samples) for number in range(jobs)]
         for number in range(max(jobs, kills)):
             if number < jobs:
@@ -85,7 +85,7 @@ class Chaos:
         if self.random.random() < 0.7:  # else: in the middle of starting
             with httpx.Client(base_url=self.server.url) as client:
                 wait_for("a worker", lambda: ready_workers(client) > 0, START_SECONDS)
-        threading.Event().wait(self.random.uniform(0.0, 1.5))
+        threading.Event().wait(self.random.uniform(0.0, 3.0))
         workers = self.server.children()
         if victim in ("api", "both"):
             self.server.kill()

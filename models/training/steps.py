@@ -11,8 +11,8 @@ from models.gan import ConvOptions, MlpDiscriminator, ProjectionDiscriminator
 from models.generator import Generator
 from models.spec import ModelSpec
 from models.training.config import Recipe
-from models.training.losses import divergence, hinge, logistic, reconstruction
-from models.vae import ConvEncoder, MlpEncoder, MlpVaeOptions, Posterior
+from models.training.losses import hinge, logistic, reconstruction
+from models.vae import ConvEncoder, MlpEncoder, MlpVaeOptions, Posterior, VaeGenerator
 
 
 class Pair(ABC):
@@ -81,15 +81,22 @@ class AdversarialPair(Pair):
 
 
 class VariationalPair(Pair):
-    """Encoder and decoder together maximise the evidence lower bound."""
+    """Encoder, decoder and prior together maximise the evidence lower bound."""
+
+    def __init__(
+        self, generator: VaeGenerator, partner: nn.Module, recipe: Recipe, bfloat16: bool
+    ) -> None:
+        super().__init__(generator, partner, recipe, bfloat16)
+        self.decoder = generator
 
     def update(self, images: Tensor, labels: Tensor | None) -> dict[str, float]:
         with self.autocast():
             posterior: Posterior = self.partner(images, labels)
             noise = torch.randn_like(posterior.mean)
-            z = posterior.mean + (0.5 * posterior.log_variance).exp() * noise  # [N, latent_size]
-            made = self.generator(z, labels)
-        distortion, rate = reconstruction(images, made.float()), divergence(posterior)
+            code = posterior.mean + (0.5 * posterior.log_variance).exp() * noise
+            made = self.decoder.decode(code, labels)
+        distortion = reconstruction(images, made.float())
+        rate = self.decoder.prior.divergence(posterior, labels).mean()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(distortion + rate)
@@ -106,8 +113,9 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def pair_up(spec: ModelSpec, generator: Generator, recipe: Recipe, bfloat16: bool) -> Pair:
     """The pair that trains a generator of that spec."""
-    kind = AdversarialPair if generator.family == "gan" else VariationalPair
-    return kind(generator, _partner(spec), recipe, bfloat16)
+    if isinstance(generator, VaeGenerator):
+        return VariationalPair(generator, _partner(spec), recipe, bfloat16)
+    return AdversarialPair(generator, _partner(spec), recipe, bfloat16)
 
 
 def _partner(spec: ModelSpec) -> nn.Module:

@@ -15,6 +15,7 @@ from models.layers import MinibatchSpread, centre_crop
 from models.registry import ARCHITECTURES, build
 from models.training.config import RECIPES
 from models.training.steps import pair_up
+from models.vae import LabelledPrior, Posterior
 
 SIZES = [(28, 28, 1), (32, 32, 3), (9, 14, 3), (8, 5, 1)]
 EVERY = sorted(ARCHITECTURES)
@@ -136,6 +137,43 @@ def test_a_pair_takes_a_step(make_spec, architecture, size, classes):
 def test_a_spec_that_its_architecture_cannot_be_is_refused(make_spec, fields, sentence):
     with pytest.raises(SpecError, match=sentence):
         build(make_spec("cgan").model_copy(update=fields))
+
+
+def random_prior() -> LabelledPrior:
+    prior = LabelledPrior(3, 2)
+    stream = torch.Generator().manual_seed(4)
+    for parameter in prior.parameters():
+        nn.init.normal_(parameter, std=0.5, generator=stream)
+    return prior
+
+
+def test_codes_of_a_class_are_drawn_from_its_normal():
+    prior = random_prior()
+    z = torch.randn(100_000, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        codes = prior(z, torch.ones(len(z), dtype=torch.int64))
+    lower = prior.factor[1].tril(-1) + torch.diag(prior.factor[1].diagonal().exp())
+    torch.testing.assert_close(codes.mean(0), prior.centre[1], rtol=0, atol=0.02)
+    torch.testing.assert_close(codes.T.cov(), lower @ lower.T, rtol=0, atol=0.04)
+
+
+def test_divergence_is_that_of_torch_distributions():
+    prior = random_prior()
+    stream = torch.Generator().manual_seed(2)
+    mean, log_variance = torch.randn(2, 5, 3, generator=stream)
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    lower = prior.factor.tril(-1) + torch.diag_embed(prior.factor.diagonal(dim1=1, dim2=2).exp())
+    posterior = torch.distributions.MultivariateNormal(mean, torch.diag_embed(log_variance.exp()))
+    target = torch.distributions.MultivariateNormal(prior.centre[labels], scale_tril=lower[labels])
+    wanted = torch.distributions.kl_divergence(posterior, target)
+    torch.testing.assert_close(prior.divergence(Posterior(mean, log_variance), labels), wanted)
+
+
+def test_a_fresh_prior_is_the_standard_normal():
+    standard = Posterior(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert LabelledPrior(3, 0).divergence(standard, None).tolist() == [0, 0]
+    z = torch.randn(4, 3)
+    assert LabelledPrior(3, 0)(z, None).equal(z)
 
 
 def test_crops_are_central():

@@ -35,7 +35,7 @@ DataOption = Annotated[
         metavar="DIR",
         envvar="SYNTHLOOM_DATA_DIR",
         file_okay=False,
-        help="Data folder of the service on this machine; its API key is read there.",
+        help="Data folder of the service on this machine, where its address and its API key are.",
     ),
 ]
 KeyOption = Annotated[

@@ -31,9 +31,15 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the demo, made anew.")
     ] = Path("build/demo"),
-    model: Annotated[str, typer.Option("--model", help="Model to ask.")] = "fashion-cgan",
-    per_class: Annotated[int, typer.Option("--per-class", min=1, help="Samples a class.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the samples.")] = 7,
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="Model to ask.")
+    ] = "fashion-cgan",
+    per_class: Annotated[
+        int, typer.Option("--per-class", min=1, metavar="N", help="Samples a class.")
+    ] = 100,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="SEED", help="Seed of the samples.")
+    ] = 7,
 ) -> None:
     """Start a service, fill every class, verify, look at the result, stop the service."""
     folder = _fresh(out)

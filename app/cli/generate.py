@@ -17,7 +17,7 @@ LARGEST_SEED = 2**53 - 1
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="Model, as `name` or `name@version`.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="New folder for the dataset.")
     ],
@@ -40,7 +40,11 @@ def generate(
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", min=0, max=LARGEST_SEED, help="Same seed, same samples; random if left out."
+            "--seed",
+            min=0,
+            max=LARGEST_SEED,
+            metavar="SEED",
+            help="Same seed, same samples; random if left out.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset at DIR.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from app.client_types import Job
 
 jobs = typer.Typer(no_args_is_help=True, help="List, look at, cancel and download jobs.")
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, `job_…`.")]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job: job_…")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 
 
@@ -35,7 +36,7 @@ def list_jobs(
         print_json([job.model_dump(mode="json") for job in found])
         return
     print_table(
-        ("job", "state", "done", "samples", "models", "seed", "created"),
+        ("job", "state", "done", "samples", "models", "seed", "created (UTC)"),
         [
             (
                 job.id,
@@ -44,7 +45,7 @@ def list_jobs(
                 job.samples,
                 _models(job),
                 str(job.seed),
-                f"{job.created:%Y-%m-%d %H:%M:%S}",
+                f"{job.created.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
             )
             for job in found
         ],

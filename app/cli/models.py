@@ -13,7 +13,7 @@ from app.client_types import Model
 
 models = typer.Typer(no_args_is_help=True, help="List and look at the models of the service.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="`name` or `name@version`.")]
+NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 
 

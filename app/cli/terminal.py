@@ -55,7 +55,14 @@ def print_table(
         if last_is_total and number == len(cells) - 1:
             table.add_section()
         table.add_row(*(plain(_cell(value)) for value in row))
-    stdout().print(table)
+    console = stdout()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def plain(text: str) -> Text:

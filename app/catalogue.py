@@ -77,9 +77,9 @@ def find(session: Session, tenant_id: str, ref: str) -> Model:
 
     Raises NotFoundError; the names that exist are in its sentence.
     """
-    name, _, version = ref.partition("@")
+    name, at, version = ref.partition("@")
     query = sa.select(Model).where(Model.tenant_id == tenant_id, Model.name == name)
-    if version:
+    if at:
         query = query.where(Model.version == version)
     found = list(session.execute(query).scalars()) if storable(ref) else []
     if not found:

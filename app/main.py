@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The ASGI application for these settings. Nothing is opened before its lifespan begins."""
     app = FastAPIOffline(
         redoc_url=None,
+        redirect_slashes=False,  # a redirect repeats the Host header, which anyone can forge
         title="Synthloom",
         version=version("synthloom"),
         description=DESCRIPTION,

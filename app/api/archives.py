@@ -29,9 +29,8 @@ _PREVIEW_CLASSES = 50
 _PREVIEW_LOOKED_AT = 2_000
 
 
-@router.api_route(
-    "/{job_id}/archives/{archive_format}", methods=["GET", "HEAD"], response_class=Response
-)
+@router.head("/{job_id}/archives/{archive_format}", include_in_schema=False)
+@router.get("/{job_id}/archives/{archive_format}", response_class=Response)
 def get_archive(
     services: Provided, tenant: Tenant, job_id: str, archive_format: str, request: Request
 ) -> Response:

@@ -126,6 +126,8 @@ def insert_samples(
     session: Session, job_number: int, shard: int, rows: Sequence[SampleRow]
 ) -> None:
     """Insert a shard's rows by the driver's fastest way: no ORM object, no dictionary a sample."""
+    if not rows:
+        return  # a shard of a job with fewer samples of each class than shards
     connection = session.connection()
     values = (
         (job_number, row.sample, shard, row.cell, row.candidate, row.offset, row.length, *row[5:])

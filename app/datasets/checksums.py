@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from app.datasets.ledger import Ledger
 from app.datasets.members import (
     CHECKSUMS,
     PATH_BYTES_LIMIT,
@@ -17,18 +18,14 @@ LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 LINE_BYTES_LIMIT = 64 + 2 + PATH_BYTES_LIMIT
 
 
-def read_checksums(members: Members, report: Callable[[str], None]) -> dict[str, bytes]:
-    """Path to SHA-256. Bad lines are reported and left out; `DamagedError` without the file."""
-    sums: dict[str, bytes] = {}
+def read_checksums(members: Members, ledger: Ledger, report: Callable[[str], None]) -> None:
+    """Fills the ledger. Bad lines are reported and left out; `DamagedError` without the file."""
     for number, line in enumerate(_lines(members), start=1):
         match = LINE.fullmatch(line)
         if match is None or refusal_of(match.group(2)):
             report(f"Line {number} of {CHECKSUMS} is not a hash and a file name.")
-        elif match.group(2) in sums:
+        elif not ledger.add(match.group(2), bytes.fromhex(match.group(1))):
             report(f"Line {number} of {CHECKSUMS} lists a file a second time.")
-        else:
-            sums[match.group(2)] = bytes.fromhex(match.group(1))
-    return sums
 
 
 def _lines(members: Members) -> Iterator[str]:
@@ -38,7 +35,7 @@ def _lines(members: Members) -> Iterator[str]:
     if member.refusal:
         raise DamagedError(member.refusal)
     rest = b""
-    for chunk in members.chunks(CHECKSUMS):
+    for chunk in members.chunks(member):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.decode("utf-8", "replace")

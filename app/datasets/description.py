@@ -79,7 +79,7 @@ def read_description(members: Members) -> Description:
         raise DamagedError(member.refusal)
     if member.bytes > DESCRIPTION_BYTES_LIMIT:
         raise DamagedError(f"has {member.bytes:,} bytes, which is too large")
-    text = b"".join(members.chunks(DESCRIPTION))
+    text = b"".join(members.chunks(member))
     try:
         return Description.model_validate_json(text)
     except ValidationError as error:

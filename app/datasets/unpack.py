@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.datasets.checksums import read_checksums
+from app.datasets.ledger import Ledger, TakenError
 from app.datasets.members import CHECKSUMS, DESCRIPTION, DamagedError, Member, Members, members_of
 
 OnFile = Callable[[int], None]
@@ -26,8 +27,9 @@ def unpack(archive: Path, folder: Path, on_file: OnFile | None = None) -> int:
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         staging.chmod(0o777 & ~_umask())
-        with members_of(archive) as members:
-            count = _write_all(members, staging, on_file or (lambda files: None))
+        with members_of(archive) as members, Ledger() as ledger:
+            read_checksums(members, ledger, _raise)
+            count = _write_all(members, ledger, staging, on_file or (lambda files: None))
         staging.rename(folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -40,25 +42,33 @@ def is_dataset(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file() and (folder / CHECKSUMS).is_file()
 
 
-def _write_all(members: Members, folder: Path, on_file: OnFile) -> int:
-    sums = read_checksums(members, _raise)
+def _write_all(members: Members, ledger: Ledger, folder: Path, on_file: OnFile) -> int:
     parents: set[str] = set()
     count = 0
     for member in members:
         if member.refusal:
             raise DamagedError(f"{member.path!r} {member.refusal}")
+        expected = _expected(ledger, member.path)
         _make_parent(folder, member.path, parents)
-        if member.path == CHECKSUMS:
-            _write(members, member, folder)
-        elif (expected := sums.pop(member.path, None)) is None:
-            raise DamagedError(f"{member.path!r} is not listed in {CHECKSUMS}")
-        elif _write(members, member, folder) != expected:
+        if _write(members, member, folder) != expected and expected is not None:
             raise DamagedError(f"{member.path!r} is not the file that {CHECKSUMS} lists")
         count += 1
         on_file(count)
-    if sums:
-        raise DamagedError(f"{next(iter(sums))!r} is listed in {CHECKSUMS} but missing")
+    missing = next(ledger.left(), None)
+    if missing is not None:
+        raise DamagedError(f"{missing!r} is listed in {CHECKSUMS} but missing")
     return count
+
+
+def _expected(ledger: Ledger, path: str) -> bytes | None:
+    """The hash the file must have; none for the list of hashes itself."""
+    try:
+        expected = ledger.take(path)
+    except TakenError as error:
+        raise DamagedError(f"{path!r} is there more than once") from error
+    if expected is None and path != CHECKSUMS:
+        raise DamagedError(f"{path!r} is not listed in {CHECKSUMS}")
+    return expected
 
 
 def _make_parent(folder: Path, path: str, made: set[str]) -> None:
@@ -77,7 +87,7 @@ def _write(members: Members, member: Member, folder: Path) -> bytes:
     try:
         # "x": on a disk that takes A and a for one name, the second must not win.
         with open(f"{folder}/{member.path}", "xb", buffering=0) as file:  # noqa: PTH123 - faster
-            for chunk in members.chunks(member.path):
+            for chunk in members.chunks(member):
                 digest.update(chunk)
                 file.write(chunk)
     except (FileExistsError, IsADirectoryError) as error:

@@ -1,7 +1,7 @@
 """Does a dataset hold exactly what its SHA256SUMS and dataset.json say?
 
-Every file is read once, in pieces; images are decoded. Only the listing grows with the number
-of files, never what is held of their content.
+Every file is read once, in pieces; images are decoded. Memory grows neither with the size of the
+files nor with their number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from PIL import Image
 
 from app.datasets.checksums import read_checksums
 from app.datasets.description import Description, check_png, read_description
-from app.datasets.members import CHECKSUMS, DESCRIPTION, DamagedError, Members, members_of
+from app.datasets.ledger import Ledger, TakenError
+from app.datasets.members import (
+    CHECKSUMS,
+    DESCRIPTION,
+    DamagedError,
+    Member,
+    Members,
+    members_of,
+)
 
 PROBLEMS_KEPT = 100
 
@@ -57,8 +65,8 @@ def verify(path: Path, on_file: OnFile | None = None) -> Verification:
     """Checks a folder or zip; expects it to exist and raises nothing about its content."""
     found = Verification(path)
     try:
-        with members_of(path) as members, _bombs_are_errors():
-            _Check(members, found, on_file or (lambda files: None)).run()
+        with members_of(path) as members, Ledger() as ledger, _bombs_are_errors():
+            _Check(members, ledger, found, on_file or (lambda files: None)).run()
     except DamagedError as error:
         found.report(f"{path.name} {error}.")
     return found
@@ -67,8 +75,11 @@ def verify(path: Path, on_file: OnFile | None = None) -> Verification:
 class _Check:
     """One pass over the members."""
 
-    def __init__(self, members: Members, found: Verification, on_file: OnFile) -> None:
+    def __init__(
+        self, members: Members, ledger: Ledger, found: Verification, on_file: OnFile
+    ) -> None:
         self._members = members
+        self._ledger = ledger
         self._found = found
         self._on_file = on_file
         self._description: Description | None = None
@@ -77,22 +88,31 @@ class _Check:
 
     def run(self) -> None:
         self._read_description()
-        sums = self._read_checksums()
-        if sums is None:
+        if not self._read_checksums():
             return
         for member in self._members:
             self._found.files += 1
-            expected = sums.pop(member.path, None)
-            if member.refusal:
-                self._found.report(f"{_shown(member.path)} {member.refusal}.")
-            elif expected is not None:
-                self._check_file(member.path, member.bytes, expected)
-            elif member.path != CHECKSUMS:
-                self._found.report(f"{_shown(member.path)} is not listed in {CHECKSUMS}.")
+            self._check_member(member)
             self._on_file(self._found.files)
-        for path in sums:
+        for path in self._ledger.left():
             self._found.report(f"{_shown(path)} is listed in {CHECKSUMS} but missing.")
         self._compare_counts()
+
+    def _check_member(self, member: Member) -> None:
+        try:
+            expected = self._ledger.take(member.path)
+        except TakenError:
+            self._found.report(f"{_shown(member.path)} is there more than once.")
+            return
+        if member.refusal:
+            self._found.report(f"{_shown(member.path)} {member.refusal}.")
+        elif expected is not None:
+            self._check_file(member, expected)
+        elif member.path != CHECKSUMS:
+            self._found.report(f"{_shown(member.path)} is not listed in {CHECKSUMS}.")
+        else:
+            self._ledger.add(CHECKSUMS, b"")
+            self._ledger.take(CHECKSUMS)
 
     def _read_description(self) -> None:
         try:
@@ -107,52 +127,53 @@ class _Check:
         self._found.seed = self._description.seed
         self._found.models = [model.reference for model in self._description.models]
 
-    def _read_checksums(self) -> dict[str, bytes] | None:
+    def _read_checksums(self) -> bool:
         try:
-            return read_checksums(self._members, self._found.report)
+            read_checksums(self._members, self._ledger, self._found.report)
         except DamagedError as error:
             self._found.report(f"{CHECKSUMS} {error}; nothing can be checked without it.")
-            return None
+            return False
+        return True
 
-    def _check_file(self, path: str, size: int, expected: bytes) -> None:
-        directory, _, name = path.rpartition("/")
+    def _check_file(self, member: Member, expected: bytes) -> None:
+        directory, _, name = member.path.rpartition("/")
         if self._description is None or not directory:
-            self._check_hash(path, expected)
+            self._check_hash(member, expected)
         elif directory not in self._class_of or not name.endswith(".png"):
             self._found.report(
-                f"{_shown(path)} is not a PNG file in one of the classes of {DESCRIPTION}."
+                f"{_shown(member.path)} is not a PNG file in one of the classes of {DESCRIPTION}."
             )
-        elif size > self._description.image.png_bytes_limit:
+        elif member.bytes > self._description.image.png_bytes_limit:
             self._found.report(
-                f"{_shown(path)} has {size:,} bytes, more than an image of its size can need."
+                f"{_shown(member.path)} has {member.bytes:,} bytes, more than an image of its "
+                "size can need."
             )
         else:
             self._delivered[self._class_of[directory]] += 1
-            self._check_image(path, expected, self._description)
+            self._check_image(member, expected, self._description)
 
-    def _check_hash(self, path: str, expected: bytes) -> None:
+    def _check_hash(self, member: Member, expected: bytes) -> None:
         digest = hashlib.sha256()
         try:
-            for chunk in self._members.chunks(path):
+            for chunk in self._members.chunks(member):
                 digest.update(chunk)
                 self._found.bytes += len(chunk)
         except DamagedError as error:
-            self._found.report(f"{_shown(path)} {error}.")
+            self._found.report(f"{_shown(member.path)} {error}.")
             return
         if digest.digest() != expected:
-            self._found.report(f"{_shown(path)} is not the file that {CHECKSUMS} lists.")
+            self._found.report(f"{_shown(member.path)} is not the file that {CHECKSUMS} lists.")
 
-    def _check_image(self, path: str, expected: bytes, description: Description) -> None:
+    def _check_image(self, member: Member, expected: bytes, description: Description) -> None:
         self._found.images += 1
         try:
-            png = b"".join(self._members.chunks(path))
+            png = b"".join(self._members.chunks(member))
             self._found.bytes += len(png)
             if hashlib.sha256(png).digest() != expected:
-                self._found.report(f"{_shown(path)} is not the file that {CHECKSUMS} lists.")
-            else:
-                check_png(png, description.image)
+                raise DamagedError(f"is not the file that {CHECKSUMS} lists")
+            check_png(png, description.image)
         except DamagedError as error:
-            self._found.report(f"{_shown(path)} {error}.")
+            self._found.report(f"{_shown(member.path)} {error}.")
 
     def _compare_counts(self) -> None:
         if self._description is None:

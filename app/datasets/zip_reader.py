@@ -1,0 +1,214 @@
+"""Reads zip archives that may be hostile, in memory that does not grow with their entries.
+
+`zipfile` keeps an object for every entry and forgives much: bytes before the archive, names cut
+at NUL, entries that overlap. Here the central directory is read as a stream (PKWARE APPNOTE
+6.3.10, 4.3 and 4.5.3), and an entry is read only if its own header agrees with it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+STORED, DEFLATED = 0, 8
+ENCRYPTED = 0x1
+
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_ZIP64_LOCATOR = struct.Struct("<4sIQI")
+_ZIP64_END = struct.Struct("<4sQ2H2I4Q")
+_UTF8 = 0x800
+_ZIP64_EXTRA = 0x0001
+_UNIX = 3
+_MASK_16, _MASK_32 = 0xFFFF, 0xFFFFFFFF
+_CHUNK_BYTES = 1 << 16
+
+NOT_A_ZIP = "is not a zip that can be read"
+DAMAGED = "is damaged (its zip entry does not fit its checksum)"
+
+
+class BadZipError(Exception):
+    """The archive, or an entry of it, is not what it claims to be; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the central directory says of an entry."""
+
+    raw_name: bytes
+    flags: int
+    method: int
+    crc: int
+    compressed: int
+    bytes: int
+    offset: int
+    mode: int
+
+    @property
+    def name(self) -> str:
+        """As text; bytes that are no UTF-8 become surrogates, which no safe path holds."""
+        if self.flags & _UTF8:
+            return self.raw_name.decode("utf-8", "surrogateescape")
+        return self.raw_name.decode("cp437")
+
+
+class ZipReader:
+    """An archive; entries are read one at a time. Closed with `with`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        try:
+            self.size = self._file.seek(0, 2)
+            self._count, self._start, self._stop = _locate(self._file, self.size)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """The entries in the order of the directory."""
+        with self._path.open("rb", buffering=_CHUNK_BYTES) as directory:
+            directory.seek(self._start)
+            for _ in range(self._count):
+                yield _read_entry(directory)
+            if directory.tell() != self._stop:
+                raise BadZipError(NOT_A_ZIP)
+
+    def chunks(self, entry: Entry) -> Iterator[bytes]:
+        """The content in pieces, never more than declared. Trust it when the last piece has come
+        without `BadZipError`: only then is the checksum known."""
+        self._file.seek(self._content_start(entry))
+        pieces = _inflated if entry.method == DEFLATED else _stored
+        crc, left = 0, entry.bytes
+        for piece in pieces(self._file, entry):
+            crc, left = zlib.crc32(piece, crc), left - len(piece)
+            if left < 0:
+                break
+            yield piece
+        if left != 0 or crc != entry.crc:
+            raise BadZipError(DAMAGED)
+
+    def _content_start(self, entry: Entry) -> int:
+        self._file.seek(entry.offset)
+        head = self._file.read(_LOCAL.size)
+        if len(head) < _LOCAL.size:
+            raise BadZipError(DAMAGED)
+        fields = _LOCAL.unpack(head)
+        signature, method, name_bytes, extra_bytes = fields[0], fields[3], fields[9], fields[10]
+        name = self._file.read(name_bytes)
+        start = entry.offset + _LOCAL.size + name_bytes + extra_bytes
+        agreed = signature == b"PK\x03\x04" and name == entry.raw_name and method == entry.method
+        if not agreed or start + entry.compressed > self._start:
+            raise BadZipError("is not the file that the directory of the zip names")
+        return int(start)
+
+
+def _locate(file: BinaryIO, size: int) -> tuple[int, int, int]:
+    """Number of entries, and where the central directory starts and stops."""
+    end, fields = _find_end(file, size)
+    disk, directory_disk, count_here, count, length, start = fields[1:7]
+    stop, disks = end, 1
+    if end >= _ZIP64_LOCATOR.size:
+        file.seek(end - _ZIP64_LOCATOR.size)
+        signature, disk_64, position, disks = _ZIP64_LOCATOR.unpack(file.read(_ZIP64_LOCATOR.size))
+        if signature == b"PK\x06\x07":
+            stop, disk = position, disk_64
+            wide = _find_zip64_end(file, position, end - _ZIP64_LOCATOR.size)
+            directory_disk, count_here, count, length, start = wide
+        else:
+            disks = 1
+    whole = (disk, directory_disk, disks) == (0, 0, 1) and count_here == count
+    if not whole or start + length != stop or count * _CENTRAL.size > length:
+        raise BadZipError(NOT_A_ZIP)
+    return count, start, stop
+
+
+def _find_end(file: BinaryIO, size: int) -> tuple[int, tuple[int, ...]]:
+    """The end record, which must be the last thing in the file but for its comment."""
+    first = max(0, size - _END.size - _MASK_16)
+    file.seek(first)
+    tail = file.read(_END.size + _MASK_16)
+    at = tail.rfind(b"PK\x05\x06")
+    while at >= 0:
+        record = tail[at : at + _END.size]
+        if len(record) == _END.size:
+            fields = _END.unpack(record)
+            if at + _END.size + fields[7] == len(tail):
+                return first + at, fields
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    raise BadZipError(NOT_A_ZIP)
+
+
+def _find_zip64_end(file: BinaryIO, position: int, stop: int) -> tuple[int, int, int, int, int]:
+    """The wide end record: directory disk, entries here, entries, length, start."""
+    if position + _ZIP64_END.size > stop:
+        raise BadZipError(NOT_A_ZIP)
+    file.seek(position)
+    signature, length, _, _, _, disk, here, count, directory, start = _ZIP64_END.unpack(
+        file.read(_ZIP64_END.size)
+    )
+    if signature != b"PK\x06\x06" or position + 12 + length != stop:
+        raise BadZipError(NOT_A_ZIP)
+    return disk, here, count, directory, start
+
+
+def _read_entry(directory: BinaryIO) -> Entry:
+    head = directory.read(_CENTRAL.size)
+    if len(head) < _CENTRAL.size or head[:4] != b"PK\x01\x02":
+        raise BadZipError(NOT_A_ZIP)
+    (_, made_by, _, flags, method, _, _, crc, compressed, size, name_bytes, extra_bytes,
+     comment_bytes, _, _, attributes, offset) = _CENTRAL.unpack(head)  # fmt: skip
+    rest = directory.read(name_bytes + extra_bytes + comment_bytes)
+    if len(rest) < name_bytes + extra_bytes + comment_bytes:
+        raise BadZipError(NOT_A_ZIP)
+    if _MASK_32 in (size, compressed, offset):
+        extra = rest[name_bytes : name_bytes + extra_bytes]
+        size, compressed, offset = _widened(extra, [size, compressed, offset])
+    mode = attributes >> 16 if made_by >> 8 == _UNIX else 0
+    return Entry(rest[:name_bytes], flags, method, crc, compressed, size, offset, mode)
+
+
+def _widened(extra: bytes, narrow: list[int]) -> list[int]:
+    """Size, compressed size and offset, where those that don't fit stand in the zip64 field."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        missing = narrow.count(_MASK_32)
+        if kind == _ZIP64_EXTRA and len(field) >= 8 * missing:
+            wide = iter(struct.unpack_from(f"<{missing}Q", field))
+            return [next(wide) if value == _MASK_32 else value for value in narrow]
+    raise BadZipError(NOT_A_ZIP)
+
+
+def _stored(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    left = entry.compressed
+    while left and (piece := file.read(min(_CHUNK_BYTES, left))):
+        left -= len(piece)
+        yield piece
+
+
+def _inflated(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    inflate, left = zlib.decompressobj(-zlib.MAX_WBITS), entry.compressed
+    while not inflate.eof:
+        packed = inflate.unconsumed_tail
+        if not packed:
+            packed = file.read(min(_CHUNK_BYTES, left))
+            left -= len(packed)
+        try:
+            piece = inflate.decompress(packed, _CHUNK_BYTES)
+        except zlib.error as error:
+            raise BadZipError(DAMAGED) from error
+        if not packed and not piece:
+            return
+        yield piece

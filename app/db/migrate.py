@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from alembic import command
 from app.db.session import create_engine
 from app.errors import ConfigurationError, UnavailableError
 
+_LOOK_SECONDS = 0.1
 _LOCK = 0x53594E5448  # "SYNTH": the advisory lock of migrations
 
 
@@ -94,8 +96,10 @@ def _refuse_newer(connection: sa.Connection) -> None:
 def _one_at_a_time(engine: sa.Engine, url: str) -> Iterator[None]:
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_lock(_LOCK)))
-            connection.commit()
+            # Not pg_advisory_lock: a statement that waits keeps its snapshot, and the engine's
+            # migrations build indexes concurrently, which waits for every older snapshot.
+            while not _try_lock(connection):
+                time.sleep(_LOOK_SECONDS)
             try:
                 yield
             finally:
@@ -107,3 +111,9 @@ def _one_at_a_time(engine: sa.Engine, url: str) -> Iterator[None]:
     with path.with_name(f".{path.name}.migrate-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _try_lock(connection: sa.Connection) -> bool:
+    locked = connection.execute(sa.select(sa.func.pg_try_advisory_lock(_LOCK))).scalar_one()
+    connection.commit()
+    return bool(locked)

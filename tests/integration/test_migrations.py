@@ -1,0 +1,162 @@
+"""The schema: reached from nothing, left again, equal to the tables of the code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from alembic import command
+from app.bootstrap import prepare
+from app.db.migrate import alembic_config, check, migrate
+from app.db.session import create_engine
+from app.db.tables import ApiKey, Base, Model, Tenant
+from app.errors import ConfigurationError
+from app.settings import Settings
+
+OURS = set(Base.metadata.tables) | {"alembic_version"}
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def to(engine: sa.Engine, revision: str) -> None:
+    """Upgrade or downgrade to a revision."""
+    config = alembic_config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        move = command.downgrade if revision == "base" else command.upgrade
+        move(config, revision)
+        connection.commit()
+
+
+def ours(engine: sa.Engine) -> set[str]:
+    return set(sa.inspect(engine).get_table_names()) & OURS
+
+
+def differences(engine: sa.Engine) -> list[object]:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_name": lambda name, kind, _: kind != "table" or name in OURS,
+            },
+        )
+        return list(compare_metadata(context, Base.metadata))
+
+
+def test_up_down_and_up_again(engine: sa.Engine) -> None:
+    to(engine, "head")
+    assert ours(engine) == OURS
+    to(engine, "base")
+    assert ours(engine) == {"alembic_version"}
+    to(engine, "head")
+    assert ours(engine) == OURS
+
+
+def test_the_migrations_make_the_tables_of_the_code(engine: sa.Engine, database_url: str) -> None:
+    migrate(database_url)
+    assert differences(engine) == []
+
+
+def test_what_must_not_happen_is_refused_by_the_database_too(
+    engine: sa.Engine, database_url: str
+) -> None:
+    """Constraints are not compared by alembic: their names are, here."""
+    migrate(database_url)
+    inspector = sa.inspect(engine)
+    for table in Base.metadata.tables.values():
+        wanted = {c.name for c in table.constraints if isinstance(c, sa.CheckConstraint)}
+        found = {c["name"] for c in inspector.get_check_constraints(table.name)}
+        assert found == wanted, table.name
+
+
+def test_there_is_one_line_of_revisions() -> None:
+    script = ScriptDirectory.from_config(alembic_config())
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+
+
+def test_migrating_again_changes_nothing(database_url: str, engine: sa.Engine) -> None:
+    migrate(database_url)
+    before = sa.inspect(engine).get_table_names()
+    migrate(database_url)
+    assert sa.inspect(engine).get_table_names() == before
+    check(engine)
+
+
+def test_an_empty_database_is_not_served(engine: sa.Engine) -> None:
+    with pytest.raises(ConfigurationError, match="synthloom migrate"):
+        check(engine)
+
+
+def test_a_newer_database_is_refused_and_left_alone(database_url: str, engine: sa.Engine) -> None:
+    migrate(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    for refuse in (lambda: migrate(database_url), lambda: check(engine)):
+        with pytest.raises(ConfigurationError, match="9999"):
+            refuse()
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    assert found == "9999"
+
+
+def test_processes_that_migrate_at_once(
+    database_url: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    """Four first starts on one empty database and one data folder."""
+    environment = os.environ | {"SYNTHLOOM_DATABASE_URL": database_url}
+    command_line = [sys.executable, "-m", "app.cli", "migrate", "--data", str(tmp_path / "data")]
+    starts = [
+        subprocess.Popen(command_line, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    try:
+        errors = [start.communicate(timeout=60)[1].decode() for start in starts]
+    finally:
+        for start in starts:
+            start.kill()
+            start.communicate()
+    assert [start.returncode for start in starts] == [0] * 4, errors
+    check(engine)
+    with engine.connect() as connection:
+        for table in (Tenant, ApiKey):
+            count = sa.select(sa.func.count()).select_from(table)
+            assert connection.execute(count).scalar_one() == 1
+        names = connection.execute(sa.select(Model.name)).scalars().all()
+    assert len(set(names)) == len(names) >= 1
+
+
+def test_a_start_keeps_what_is_there(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", database_url=database_url, _env_file=None)
+
+    def everything() -> dict[str, bytes]:
+        files = (path for path in settings.data_dir.rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in files}
+
+    prepare(settings)
+    before = everything()
+    prepare(settings)
+    assert everything() == before
+
+
+def test_an_empty_key_file_is_refused(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", database_url=database_url, _env_file=None)
+    prepare(settings)
+    (settings.data_dir / "api-key").write_text("\n")
+    with pytest.raises(ConfigurationError, match="empty"):
+        prepare(settings)

@@ -152,6 +152,12 @@ class IdempotencyKeyReusedError(ValidationError):
     slug, title = "idempotency-key-reused", "The idempotency key was used for another request"
 
 
+class OverloadedError(SynthloomError):
+    """More is asked for at once than the queue of the device holds."""
+
+    slug, title, status = "overloaded", "Too much is asked for at once", 429
+
+
 class UnavailableError(SynthloomError):
     """Try again later: the database is away, or the service is stopping."""
 
@@ -183,6 +189,12 @@ class ModelUnusableError(JobError):
     """The checkpoint loads but can't do its work."""
 
     slug, title, status = "model-unusable", "The model can't generate", 422
+
+
+class DeviceMemoryError(JobError):
+    """Not even one image of the model fits into the device's memory."""
+
+    slug, title = "device-memory", "The device's memory is too small"
 
 
 class DryClassError(JobError):

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     """Images in one forward pass. Batches are padded to it, because pixels are only
     reproducible at a fixed batch size; each job keeps the value it was submitted with."""
 
+    batch_linger_seconds: float = Field(default=0.002, ge=0.0, le=1.0)
+    """How long a batch that is not full waits for more requests of its model."""
+
+    sync_waiting_samples: int = Field(default=16_384, ge=1)
+    """Samples of `POST /v1/samples` that may wait for a worker; more are answered with 429."""
+
     resident_bytes: int = Field(default=2_000_000_000, ge=1)
     """Tensors that a worker keeps loaded; the least recently used model leaves first."""
 

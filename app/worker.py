@@ -22,7 +22,8 @@ from app.db.migrate import check
 from app.db.session import create_engine, now, transaction
 from app.db.tables import Model, Worker
 from app.engine.devices import choose_device
-from app.engine.engine import Engine
+from app.engine.engine import Engine, Limits
+from app.engine.forward import Forward
 from app.errors import ModelCorruptError, UnavailableError
 from app.jobs import sweep
 from app.jobs.dispatch import (
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 60.0
 """How often files that no row names are looked for."""
+BROKEN_DEVICE_EXIT_CODE = 75
+"""EX_TEMPFAIL of sysexits: start it again."""
 LEAVE_SECONDS = 10.0
 """How long a stopping process waits for its shards to notice."""
 
@@ -114,7 +117,16 @@ def build_context(settings: Settings, worker_id: str) -> WorkerContext:
         database=database,
         storage=storage,
         dispatcher=Dispatcher(database),
-        engine=Engine(device, _model_loader(database, storage, device), settings.resident_bytes),
+        engine=Engine(
+            device,
+            _model_loader(database, storage, device),
+            Forward(_leave_broken_device),
+            Limits(
+                resident_bytes=settings.resident_bytes,
+                linger_seconds=settings.batch_linger_seconds,
+                most_waiting=settings.sync_waiting_samples,
+            ),
+        ),
         commit_step=_commit_step(settings, database),
         encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
     )
@@ -146,6 +158,16 @@ def run_worker(settings: Settings, worker_id: str, until_closed: BinaryIO | None
     log.info("worker %s runs on %s", worker_id, context.engine.environment["device"])
     _housekeep(context)
     _leave(context)
+
+
+def _leave_broken_device(error: BaseException) -> None:
+    """A CUDA context that met an assert is lost for the whole process: only a new one helps.
+
+    Nothing is committed, so whoever takes over the shards runs them again.
+    """
+    log.critical("the device can't be used any more; the worker ends", exc_info=error)
+    sys.stderr.flush()
+    os._exit(BROKEN_DEVICE_EXIT_CODE)
 
 
 def _stop_at_end_of(pipe: BinaryIO, context: WorkerContext) -> None:

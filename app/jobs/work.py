@@ -30,12 +30,15 @@ REPORT_SECONDS = 0.25
 DATABASE_PAUSE_SECONDS = 1.0
 
 
-class DescribedEngine(Generates, Protocol):
-    """An engine that can say what it runs on."""
+class JobEngine(Protocol):
+    """The engine, as far as a worker's jobs need it."""
 
     @property
     def environment(self) -> dict[str, str]:
         """Device and versions, for the manifest."""
+
+    def for_job(self, job_id: str) -> Generates:
+        """The engine as that job sees it."""
 
 
 CommitStep = Callable[[Callable[[Session], bool]], bool]
@@ -51,7 +54,7 @@ class WorkerContext:
     database: sa.Engine
     storage: LocalStorage
     dispatcher: Dispatcher
-    engine: DescribedEngine
+    engine: JobEngine
     commit_step: CommitStep
     encoders: Executor
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -110,7 +113,7 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
     run = ShardRun(
         plan=lease.plan,
         shard=lease.plan.shard(lease.shard),
-        engine=context.engine,
+        engine=context.engine.for_job(lease.job_id),
         encoders=context.encoders,
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,

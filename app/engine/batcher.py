@@ -1,0 +1,261 @@
+"""Requests of many callers, run as fixed-size batches on one device.
+
+Two lanes: synchronous requests go ahead of jobs. Within the jobs' lane the sources take turns
+batch by batch, so no job waits for another one to end. A batch that is not full is filled with
+whatever else wants the same model; one that holds synchronous requests only waits a few
+milliseconds for more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ModelUnusableError, OverloadedError
+from models.generator import Generator, Pixels
+
+
+class Lane(IntEnum):
+    """Who is served first."""
+
+    SYNC = 0
+    """Somebody waits for the answer."""
+    JOB = 1
+    """Shards of jobs."""
+
+
+Run = Callable[[Generator, NDArray[np.float32], NDArray[np.int64] | None, int], Pixels]
+"""One padded batch on the device: (generator, z, labels, batch size) → pixels of the z given."""
+
+
+@dataclass(eq=False)
+class _Item:
+    """One request; `done` of its samples are answered, `taken` are answered or under way."""
+
+    key: tuple[str, int]
+    source: str
+    generator: Generator
+    z: NDArray[np.float32]
+    labels: NDArray[np.int64] | None
+    future: Future[Pixels] = field(default_factory=Future)
+    parts: list[Pixels] = field(default_factory=list)
+    taken: int = 0
+    done: int = 0
+
+    @property
+    def left(self) -> int:
+        """Samples that no batch has taken yet."""
+        return len(self.z) - self.taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Some samples of one item in one batch."""
+
+    item: _Item
+    start: int
+    stop: int
+
+
+class _Turns:
+    """Items of one lane: sources take turns, a source's own items keep their order."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[str, deque[_Item]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._sources)
+
+    def add(self, item: _Item) -> None:
+        """Last among its source's items."""
+        self._sources.setdefault(item.source, deque()).append(item)
+
+    def first(self) -> _Item:
+        """The item whose turn it is."""
+        return next(iter(self._sources.values()))[0]
+
+    def take(self, key: tuple[str, int], room: int) -> list[_Slice]:
+        """At most `room` samples of items with this key; who gave some goes to the end."""
+        slices: list[_Slice] = []
+        for source in list(self._sources):
+            items = self._sources[source]
+            while room and items and items[0].key == key:
+                room -= self._cut(items, room, slices)
+            if not items:
+                del self._sources[source]
+            elif slices and slices[-1].item.source == source:
+                self._sources.move_to_end(source)
+            if not room:
+                break
+        return slices
+
+    def drop(self, item: _Item) -> None:
+        """Forget an item that has failed."""
+        items = self._sources.get(item.source)
+        if items and item in items:
+            items.remove(item)
+            if not items:
+                del self._sources[item.source]
+
+    @staticmethod
+    def _cut(items: deque[_Item], room: int, slices: list[_Slice]) -> int:
+        item = items[0]
+        count = min(room, item.left)
+        slices.append(_Slice(item, item.taken, item.taken + count))
+        item.taken += count
+        if not item.left:
+            items.popleft()
+        return count
+
+
+class Batcher:
+    """One thread that owns the device. `submit` from any thread; close it at the end."""
+
+    def __init__(self, run: Run, *, linger_seconds: float, most_waiting: int) -> None:
+        self._run = run
+        self._linger = linger_seconds
+        self._most_waiting = most_waiting
+        self._changed = threading.Condition()
+        self._lanes = {lane: _Turns() for lane in Lane}
+        self._waiting = dict.fromkeys(Lane, 0)
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        lane: Lane,
+        source: str,
+        model: str,
+        generator: Generator,
+        z: NDArray[np.float32],
+        labels: NDArray[np.int64] | None,
+        batch: int,
+    ) -> Future[Pixels]:
+        """Queue latents; the future holds the pixels of all of them, in order.
+
+        source: who takes turns, e.g. the job. batch: size of the batches they run in.
+        Raises OverloadedError when the synchronous lane is full.
+        """
+        item = _Item((model, batch), source, generator, z, labels)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            if lane is Lane.SYNC and self._waiting[lane] + len(z) > self._most_waiting:
+                raise OverloadedError(
+                    "More samples are waiting than this worker takes. Try again in a second.",
+                    retry_after_seconds=1,
+                )
+            self._waiting[lane] += len(z)
+            self._lanes[lane].add(item)
+            self._changed.notify()
+        item.future.add_done_callback(lambda _: self._answered(lane, item))
+        return item.future
+
+    def close(self) -> None:
+        """End the thread; whatever still waits is told so."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _answered(self, lane: Lane, item: _Item) -> None:
+        with self._changed:
+            self._waiting[lane] -= len(item.z)
+
+    def _loop(self) -> None:
+        while (slices := self._next()) is not None:
+            try:
+                self._answer(slices, self._forward(slices))
+            except BaseException as error:
+                self._refuse([piece.item for piece in slices], error)
+        while items := self._all_waiting():
+            self._refuse(items, RuntimeError("the worker stops"))
+
+    def _next(self) -> list[_Slice] | None:
+        """The next batch; None when the batcher is closed."""
+        with self._changed:
+            while not self._closed:
+                if self._lanes[Lane.SYNC]:
+                    return self._gather(self._lanes[Lane.SYNC].first().key)
+                if self._lanes[Lane.JOB]:
+                    return self._gather(self._lanes[Lane.JOB].first().key)
+                self._changed.wait()
+        return None
+
+    def _gather(self, key: tuple[str, int]) -> list[_Slice]:
+        """Fill a batch of one model: synchronous requests first, then jobs."""
+        slices: list[_Slice] = []
+        deadline = time.monotonic() + self._linger
+        while True:
+            room = key[1] - sum(piece.stop - piece.start for piece in slices)
+            for lane in Lane:
+                taken = self._lanes[lane].take(key, room)
+                room -= sum(piece.stop - piece.start for piece in taken)
+                slices += taken
+            pause = deadline - time.monotonic()
+            if not room or pause <= 0 or self._closed or self._work_for_others(key):
+                return slices
+            self._changed.wait(pause)
+
+    def _work_for_others(self, key: tuple[str, int]) -> bool:
+        """Whether waiting for more of one model would keep another one waiting."""
+        return any(turns and turns.first().key != key for turns in self._lanes.values())
+
+    def _forward(self, slices: list[_Slice]) -> Pixels:
+        first = slices[0].item
+        z = np.concatenate([piece.item.z[piece.start : piece.stop] for piece in slices])
+        labels = None
+        if first.labels is not None:
+            parts = [_labels(piece)[piece.start : piece.stop] for piece in slices]
+            labels = np.concatenate(parts)
+        made = self._run(first.generator, z, labels, first.key[1])
+        if len(made.pixels) != len(z) or len(made.finite) != len(z):
+            raise ModelUnusableError(f"{len(z)} images were asked for, {len(made.pixels)} came.")
+        return made
+
+    def _answer(self, slices: list[_Slice], made: Pixels) -> None:
+        at = 0
+        for piece in slices:
+            count = piece.stop - piece.start
+            item = piece.item
+            item.parts.append(Pixels(made.pixels[at : at + count], made.finite[at : at + count]))
+            item.done += count
+            at += count
+            if item.done == len(item.z) and not item.future.done():
+                item.future.set_result(_joined(item.parts))
+
+    def _refuse(self, items: list[_Item], error: BaseException) -> None:
+        with self._changed:
+            for item in items:
+                for turns in self._lanes.values():
+                    turns.drop(item)
+        for item in items:
+            if not item.future.done():
+                item.future.set_exception(error)
+
+    def _all_waiting(self) -> list[_Item]:
+        with self._changed:
+            return [turns.first() for turns in self._lanes.values() if turns]
+
+
+def _labels(piece: _Slice) -> NDArray[np.int64]:
+    assert piece.item.labels is not None
+    return piece.item.labels
+
+
+def _joined(parts: list[Pixels]) -> Pixels:
+    if len(parts) == 1:
+        return parts[0]
+    return Pixels(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.finite for part in parts]),
+    )

@@ -1,0 +1,119 @@
+"""One batch on the device: padded, halved when the device's memory is short."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.errors import DeviceMemoryError
+from models.generator import Generator, Pixels, sample
+
+_T = TypeVar("_T", bound=np.generic)
+
+RECOVER_AFTER = 64
+"""Batches in smaller pieces after which a larger piece is tried again."""
+
+
+@dataclass
+class _Piece:
+    """How much of a batch goes through a generator at once."""
+
+    size: int
+    successes: int = 0
+
+
+class Forward:
+    """Runs padded batches, and remembers for each generator what the device could take.
+
+    Every forward pass has the full batch size as long as memory allows, so shapes stay static
+    and a sample's pixels do not depend on how many others were asked for with it.
+
+    broken: called with an error after which the device can't be used by this process any more
+    (a device-side assert, an illegal access); it must not return.
+    """
+
+    def __init__(self, broken: Callable[[BaseException], None]) -> None:
+        self._broken = broken
+        self._pieces: WeakKeyDictionary[Generator, _Piece] = WeakKeyDictionary()
+
+    def __call__(
+        self,
+        generator: Generator,
+        z: NDArray[np.float32],
+        labels: NDArray[np.int64] | None,
+        batch: int,
+    ) -> Pixels:
+        """Pixels of at most `batch` latents.
+
+        Raises DeviceMemoryError when a single one is too many.
+        """
+        padded, conditions = _padded(z, batch), None
+        if labels is not None:
+            conditions = _padded(labels, batch)
+        piece = self._pieces.setdefault(generator, _Piece(batch))
+        while (made := self._try(generator, padded, conditions, piece)) is None:
+            # Here, outside of `except`, nothing holds the tensors of the failed pass any more.
+            _free_memory()
+            if piece.size == 1:
+                raise DeviceMemoryError(
+                    "Not one image of this model fits into the device's memory. Use a device "
+                    "with more of it, or SYNTHLOOM_DEVICE=cpu."
+                )
+            piece.size, piece.successes = piece.size // 2, 0
+        self._recover(piece, batch)
+        return Pixels(made.pixels[: len(z)], made.finite[: len(z)])
+
+    def _try(
+        self,
+        generator: Generator,
+        z: NDArray[np.float32],
+        labels: NDArray[np.int64] | None,
+        piece: _Piece,
+    ) -> Pixels | None:
+        """The batch in pieces; None when the device ran out of memory."""
+        try:
+            made = [
+                sample(generator, z[at : at + piece.size], _cut(labels, at, piece.size))
+                for at in range(0, len(z), piece.size)
+            ]
+        except torch.OutOfMemoryError:
+            return None
+        except torch.AcceleratorError as error:
+            self._broken(error)
+            raise
+        if len(made) == 1:
+            return made[0]
+        return Pixels(
+            np.concatenate([part.pixels for part in made]),
+            np.concatenate([part.finite for part in made]),
+        )
+
+    @staticmethod
+    def _recover(piece: _Piece, batch: int) -> None:
+        piece.successes += 1
+        if piece.size < batch and piece.successes >= RECOVER_AFTER:
+            piece.size, piece.successes = min(2 * piece.size, batch), 0
+
+
+def _cut(labels: NDArray[np.int64] | None, start: int, size: int) -> NDArray[np.int64] | None:
+    return None if labels is None else labels[start : start + size]
+
+
+def _padded(values: NDArray[_T], size: int) -> NDArray[_T]:
+    missing = size - len(values)
+    if not missing:
+        return values
+    return np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -140,7 +140,7 @@ class Client:
         while left is None or left > 0:
             query = {"limit": 100 if left is None else min(left, 100), "after": after}
             page = self._answer(JobPage, "GET", "/v1/jobs", params=_present(query))
-            yield from page.jobs
+            yield from page.jobs[:left]
             left = None if left is None else left - len(page.jobs)
             after = page.next
             if after is None:

@@ -34,9 +34,16 @@ class Delivery:
     seconds: float
 
     @property
+    def generation_seconds(self) -> float:
+        """From the job's start to its archive, without the time it waited for a worker."""
+        if self.job.started is None or self.job.finished is None:
+            return self.job_seconds
+        return (self.job.finished - self.job.started).total_seconds()
+
+    @property
     def samples_per_second(self) -> float:
-        """From the submission until the archive was ready."""
-        return self.job.samples / max(self.job_seconds, 1e-9)
+        """While the job ran."""
+        return self.job.samples / max(self.generation_seconds, 1e-3)
 
     def class_rows(self) -> list[tuple[str, int, int]]:
         """Class, asked, delivered."""

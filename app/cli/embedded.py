@@ -102,7 +102,7 @@ def _await_ready(child: subprocess.Popen[bytes], data_folder: Path) -> Running:
     deadline = time.monotonic() + START_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
         url = recorded_url(data_folder)
-        if url is not None and answers(url, "/readyz"):
+        if url is not None and has_worker(url):
             api_key = (data_folder / "api-key").read_text().strip()
             return Running(url, api_key, data_folder)
         time.sleep(LOOK_SECONDS)
@@ -161,13 +161,28 @@ def recorded_url(data_folder: Path) -> str | None:
     return url if isinstance(url, str) else None
 
 
-def answers(url: str, path: str = "/livez") -> bool:
+def answers(url: str) -> bool:
     """One quick look whether a service is there."""
-    try:
-        verify = certificates_for(url)
-        return httpx.get(f"{url}{path}", timeout=2.0, trust_env=False, verify=verify).is_success
-    except (httpx.HTTPError, httpx.InvalidURL):
+    response = _look(f"{url}/livez")
+    return response is not None and response.is_success
+
+
+def has_worker(url: str) -> bool:
+    """The service is ready, and so is a worker: what is submitted now is begun at once."""
+    response = _look(f"{url}/readyz")
+    if response is None or not response.is_success:
         return False
+    try:
+        return int(response.json()["workers"]) > 0
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _look(url: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url, timeout=2.0, trust_env=False, verify=certificates_for(url))
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
 
 
 def _last_line(log: Path) -> str:

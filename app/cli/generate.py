@@ -121,7 +121,7 @@ def summary(delivery: Delivery) -> dict[str, Any]:
         "folder": str(delivery.folder),
         "archive": None if delivery.archive is None else str(delivery.archive),
         "archive_sha256": None if archive is None else archive.sha256,
-        "job_seconds": round(delivery.job_seconds, 3),
+        "generation_seconds": round(delivery.generation_seconds, 3),
         "seconds": round(delivery.seconds, 3),
         "samples_per_second": round(delivery.samples_per_second, 1),
     }
@@ -133,9 +133,9 @@ def show(delivery: Delivery, out: Path) -> None:
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
     lines = [
-        f"{delivery.job.samples:,} samples in {delivery.job_seconds:.1f} s "
-        f"({delivery.samples_per_second:,.0f} samples/s), {delivery.seconds:.1f} s with download "
-        f"and check; seed {delivery.job.seed}.",
+        f"{delivery.job.samples:,} samples in {delivery.generation_seconds:.1f} s "
+        f"({delivery.samples_per_second:,.0f} samples/s); {delivery.seconds:.1f} s with waiting, "
+        f"download and check. Seed {delivery.job.seed}.",
         f"Every file is verified. Read them with torchvision.datasets.ImageFolder({str(out)!r}).",
     ]
     if delivery.archive is not None:

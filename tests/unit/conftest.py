@@ -195,8 +195,8 @@ class FakeService:
             else [],
             "problem": failed if state == "failed" else None,
             "created": "2026-01-01T00:00:00Z",
-            "started": None,
-            "finished": None,
+            "started": "2026-01-01T00:00:01Z" if done else None,
+            "finished": "2026-01-01T00:00:03Z" if state == "succeeded" else None,
         }
 
     def _submit(self, body: dict[str, Any]) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -26,6 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
+        self.wfile.write({ready})
     def log_message(self, *_): pass
 def stop(*_):
     worker.kill()
@@ -49,8 +51,9 @@ Stage = Callable[..., None]
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Puts a small program in the place of `synthloom serve`."""
 
-    def stage(before: str = "", on_term: str = "stop") -> None:
-        program = SERVICE.format(before=before, on_term=on_term)
+    def stage(before: str = "", on_term: str = "stop", workers: int = 1) -> None:
+        ready = json.dumps({"status": "ready", "workers": workers}).encode()
+        program = SERVICE.format(before=before, on_term=on_term, ready=ready)
         monkeypatch.setattr(
             embedded,
             "serve_command",
@@ -92,7 +95,7 @@ def test_it_runs_for_the_length_of_the_block(stage: Stage, tmp_path: Path) -> No
     stage()
     with embedded_service(tmp_path) as running:
         assert running.api_key == "key"
-        assert embedded.answers(running.url, "/readyz")
+        assert embedded.answers(running.url)
         started = Started(tmp_path)
     assert started.all_gone()
     assert not embedded.answers(running.url)
@@ -145,11 +148,12 @@ def test_a_service_that_ends_while_it_starts(stage: Stage, tmp_path: Path) -> No
         service.__enter__()
 
 
+@pytest.mark.parametrize(("seconds", "workers"), [(0.0, 1), (2.0, 0)])
 def test_a_service_that_never_gets_ready(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, workers: int
 ) -> None:
-    monkeypatch.setattr(embedded, "START_SECONDS", 0.0)
-    stage()
+    monkeypatch.setattr(embedded, "START_SECONDS", seconds)
+    stage(workers=workers)
     service = embedded_service(tmp_path)
     with pytest.raises(CommandError, match="did not get ready in time"):
         service.__enter__()

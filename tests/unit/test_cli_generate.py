@@ -49,8 +49,8 @@ def test_the_table_says_asked_and_delivered(run: Run, known: FakeService) -> Non
     assert ["class", "asked", "delivered"] in words
     assert ["bag", "2", "2"] in words
     assert ["total", "4", "4"] in words
-    assert "4 samples in" in result.stdout
-    assert "seed 7" in result.stdout
+    assert "4 samples in 2.0 s (2 samples/s); " in result.stdout
+    assert "Seed 7." in result.stdout
     assert "ImageFolder('out')" in result.stdout
     assert sent(known) == {
         "model": "tiny",
@@ -83,7 +83,8 @@ def test_json_is_one_object_and_nothing_else(run: Run, known: FakeService, nobod
     assert found["classes"][0] == {"class": "bag", "asked": 2, "delivered": 2}
     assert found["folder"] == str(nobody / "out")
     assert found["archive"] is None
-    assert found["samples_per_second"] > 0
+    assert (found["generation_seconds"], found["samples_per_second"]) == (2.0, 2.0)
+    assert found["seconds"] > 0
 
 
 def test_an_unconditional_model_is_asked_for_samples(run: Run, known: FakeService) -> None:

@@ -1,4 +1,5 @@
-"""Every expected failure, in one tree. A class knows its HTTP status and its problem type.
+"""Every expected failure, in one tree. A class knows its HTTP status and its problem type,
+`/problems/<slug>`; its docstring is what that type means, and is shown to users.
 
 The same classes describe refused requests (RFC 9457 bodies) and failed jobs (the `problem` of
 the job). `detail` is a sentence that tells the user what to do.
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 
 class SynthloomError(Exception):
-    """Root of the tree; `type` of the problem is `/problems/<slug>`."""
+    """Something we did not expect: report it with the request id of the answer."""
 
     slug: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something broke on our side"
@@ -207,6 +208,12 @@ class PoisonShardError(JobError):
     """A shard has ended its worker too often."""
 
     slug, title = "shard-gave-up", "A shard failed too often"
+
+
+class DamagedShardError(JobError):
+    """A stored shard is no longer what was written."""
+
+    slug, title = "shard-damaged", "A stored shard is damaged"
 
 
 class JobStoppedError(SynthloomError):

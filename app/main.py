@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("synthloom"),
         description=DESCRIPTION,
         lifespan=_lifespan(settings),
+        responses=problems.RESPONSES,
         swagger_ui_parameters={"persistAuthorization": True},
     )
     problems.install(app)

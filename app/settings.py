@@ -62,8 +62,9 @@ class Settings(BaseSettings):
     encode_threads: int = Field(default=2, ge=1, le=64)
     """Threads of a worker that encode PNG files beside the device."""
 
-    shard_samples: int = Field(default=5_000, ge=1, le=100_000)
-    """Most samples in one shard, the unit of work, retry and storage."""
+    shard_samples: int = Field(default=5_000, ge=1, le=50_000)
+    """Samples in one shard, the unit of work, retry and storage; a shard may have a few more,
+    where its share of a class is no whole number."""
 
     shard_window: int = Field(default=8, ge=1, le=1_000)
     """Shards of one job that are queued at a time, so that no job floods the queue."""

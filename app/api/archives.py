@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.api.conditional import Download, not_modified
 from app.api.jobs import find_job
+from app.api.models import PNG
 from app.api.services import Provided, Services, Tenant
 from app.datasets.contact_sheet import contact_sheet
 from app.db.tables import TERMINAL, Archive, Job, Sample, Shard
@@ -30,7 +31,11 @@ _PREVIEW_LOOKED_AT = 2_000
 
 
 @router.head("/{job_id}/archives/{archive_format}", include_in_schema=False)
-@router.get("/{job_id}/archives/{archive_format}", response_class=Response)
+@router.get(
+    "/{job_id}/archives/{archive_format}",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}, 206: {"description": "a part of it"}},
+)
 def get_archive(
     services: Provided, tenant: Tenant, job_id: str, archive_format: str, request: Request
 ) -> Response:
@@ -59,7 +64,7 @@ def get_archive(
     )
 
 
-@router.get("/{job_id}/samples/{index}", response_class=Response)
+@router.get("/{job_id}/samples/{index}", response_class=Response, responses=PNG)
 def get_sample(
     services: Provided, tenant: Tenant, job_id: str, index: Annotated[int, Path(ge=0, lt=2**62)]
 ) -> Response:
@@ -76,7 +81,7 @@ def get_sample(
     return Response(payload, media_type="image/png", headers=headers)
 
 
-@router.get("/{job_id}/preview.png", response_class=Response)
+@router.get("/{job_id}/preview.png", response_class=Response, responses=PNG)
 def get_preview(services: Provided, tenant: Tenant, job_id: str) -> Response:
     """A contact sheet of what is stored so far: one class a row."""
     with services.transaction() as session:

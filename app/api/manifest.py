@@ -55,7 +55,11 @@ def get_manifest(
     return JSONResponse({"samples": rows, "next": token})
 
 
-@router.get("/{job_id}/manifest.ndjson", response_class=Response)
+@router.get(
+    "/{job_id}/manifest.ndjson",
+    response_class=Response,
+    responses={200: {"content": {NDJSON: {}}}},
+)
 def get_manifest_lines(services: Provided, tenant: Tenant, job_id: str) -> StreamingResponse:
     """Every row, one JSON object a line."""
     return _stream(services, _manifest(services, tenant, job_id))

@@ -18,6 +18,8 @@ from models.spec import ImageShape, ModelSpec
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute)
 
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+
 
 class ModelLinks(BaseModel):
     """Where more of a model is."""
@@ -73,7 +75,7 @@ def get_model(services: Provided, tenant: Tenant, name: str) -> ModelDetail:
     return ModelDetail(**_facts(row), spec=catalogue.spec_of(row))
 
 
-@router.get("/{name}/preview.png", response_class=Response)
+@router.get("/{name}/preview.png", response_class=Response, responses=PNG)
 def get_preview(services: Provided, tenant: Tenant, name: str) -> FileResponse:
     """A contact sheet of the model: one class a row."""
     with services.transaction() as session:

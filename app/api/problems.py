@@ -28,6 +28,45 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["service"])
 
 
+_MEMBERS = {
+    "type": "`/problems/<slug>`: what happened; GET it for its meaning",
+    "title": "the same for every problem of the type",
+    "detail": "what happened this time, and what to do",
+    "instance": "this occurrence",
+    "request_id": "the `X-Request-Id` of the answer",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem (RFC 9457); some types have more members",
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        **{k: {"type": "string", "description": v} for k, v in _MEMBERS.items()},
+                        "status": {"type": "integer"},
+                        "errors": {
+                            "type": "array",
+                            "description": "the parts of a request that are not valid",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "detail": {"type": "string"},
+                                    "pointer": {"type": "string"},
+                                },
+                            },
+                        },
+                        "retry_after": {"type": "integer", "description": "seconds"},
+                    },
+                }
+            }
+        },
+    }
+}
+"""What every operation may answer instead, for the OpenAPI document."""
+
+
 class RequestId:
     """Gives every request an id, in its scope and in the answer's `X-Request-Id`."""
 

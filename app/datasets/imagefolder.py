@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 from app.datasets.manifest import Layout
 from app.datasets.zip_writer import ZipWriter
-from app.errors import JobError
+from app.errors import DamagedShardError
 from app.jobs.plan import Plan
 from app.storage import HashingWriter, LocalStorage
 
@@ -39,12 +39,6 @@ class ShardFile:
 
 Digests = Iterable[Sequence[tuple[int, int, bytes]]]
 """Pages of (sample index, cell, SHA-256 of the file), in order of index."""
-
-
-class DamagedShardError(JobError):
-    """A stored shard is no longer what was written."""
-
-    slug, title = "shard-damaged", "A stored shard is damaged"
 
 
 def write_imagefolder(

@@ -1,1 +1,1 @@
-
+"""The `synthloom` command: one file a group of commands."""

@@ -16,7 +16,7 @@ import pytest
 
 from app.cli.embedded import Running, embedded_service
 from app.client import Client
-from app.client_types import JobState
+from app.client_types import JobRequest, JobState
 from app.datasets.verify import verify
 
 ROOT = Path(__file__).parents[2]
@@ -138,15 +138,15 @@ def test_the_manifest_lists_every_file_of_the_archive(client: Client, tmp_path: 
 
 
 def test_an_idempotency_key_gives_the_same_job(client: Client) -> None:
-    request = {"model": MODEL, "samples_per_class": {"bag": 1}}
-    first = client.submit(request, idempotency_key="only-once")  # type: ignore[arg-type]
-    again = client.submit(request, idempotency_key="only-once")  # type: ignore[arg-type]
+    request: JobRequest = {"model": MODEL, "samples_per_class": {"bag": 1}}
+    first = client.submit(request, idempotency_key="only-once")
+    again = client.submit(request, idempotency_key="only-once")
     assert first.id == again.id
 
 
 def test_an_estimate_is_the_job(client: Client) -> None:
-    request = {"model": MODEL, "samples_per_class": {"bag": 12}, "seed": 5}
-    estimate = client.estimate(request)  # type: ignore[arg-type]
+    request: JobRequest = {"model": MODEL, "samples_per_class": {"bag": 12}, "seed": 5}
+    estimate = client.estimate(request)
     assert (estimate.samples, estimate.samples_per_class) == (12, {"bag": 12})
     assert estimate.archive_bytes > 0
 

@@ -7,13 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import Result
 
-if TYPE_CHECKING:
-    from tests.unit.conftest import FakeService, Make
+from tests.fake_service import FakeService
+from tests.made_datasets import Make
 
 Run = Callable[..., Result]
 QUOTAS = {"bag": 3, "coat": 2}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import Result
@@ -13,19 +12,17 @@ from typer.testing import Result
 from app.cli.connection import Whereabouts, _key
 from app.cli.failures import CommandError
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from tests.unit.conftest import FakeService, Make
+from tests.fake_service import KEY, FakeService, Reply
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def data(nobody: Path, service: FakeService, make: Make) -> Path:
+def data(nobody: Path, service: FakeService) -> Path:
     """The data folder of the fake service, as a real one leaves it."""
     folder = nobody.parent / "data"
     folder.mkdir()
-    (folder / "api-key").write_text(f"{make.key}\n")
+    (folder / "api-key").write_text(f"{KEY}\n")
     (folder / "server.json").write_text(json.dumps({"url": service.url, "pid": 1}))
     return folder
 
@@ -112,9 +109,9 @@ def test_a_setting_that_is_not_valid(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert "SYNTHLOOM_PORT" in result.stderr
 
 
-def test_some_other_server(run: Run, known: FakeService, make: Make) -> None:
-    html = make.reply(404, b"<html>", {"Content-Type": "text/html"})
-    known.faults = [make.reply(200), html]
+def test_some_other_server(run: Run, known: FakeService) -> None:
+    html = Reply(404, b"<html>", {"Content-Type": "text/html"})
+    known.faults = [Reply(200), html]
     result = run("models", "list")
     assert result.exit_code == 1
     assert "check that the address" in result.stderr

@@ -80,8 +80,9 @@ class Started:
 
 def run_until(folder: Path, end: Callable[[], object]) -> Started:
     """Runs the service until `end` raises; the processes it had."""
+    found: list[Started] = []
     with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
-        _run(folder, found := [], end)
+        _run(folder, found, end)
     return found[0]
 
 

@@ -7,15 +7,13 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import Result
 
 from app.datasets.verify import verify
-
-if TYPE_CHECKING:
-    from tests.unit.conftest import FakeService, Make
+from tests.fake_service import FakeService
+from tests.made_datasets import Make
 
 Run = Callable[..., Result]
 

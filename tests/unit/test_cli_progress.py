@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
 from app.cli.progress import Bars, Lines, clock
 from app.client_types import Job
-
-if TYPE_CHECKING:
-    from tests.unit.conftest import FakeService
+from tests.fake_service import FakeService
 
 
 @pytest.fixture

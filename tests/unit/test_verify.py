@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import stat
 import struct
 import tracemalloc
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from app.datasets.members import DamagedError
 from app.datasets.unpack import unpack
 from app.datasets.verify import PROBLEMS_KEPT, Verification, verify
-
-if TYPE_CHECKING:
-    from tests.unit.conftest import Make
-
-QUOTAS = {"bag": 3, "coat": 2}
-BAG = "bag/00000000.png"
-Files = dict[str, bytes]
+from tests.made_datasets import BAG, QUOTAS, Files, Make, described, resummed, spoilt
 
 
 @pytest.fixture(params=["folder", "zip"])
@@ -33,17 +21,6 @@ def check(request: pytest.FixtureRequest, make: Make) -> Callable[[Files], Verif
     """Verifies the files, once as a folder and once as an archive."""
     build = make.folder if request.param == "folder" else make.zip
     return lambda files: verify(build(files))
-
-
-def resummed(make: Make, files: Files) -> Files:
-    """The same files, with hashes that fit what they are now."""
-    return files | {"SHA256SUMS": make.sums(files)}
-
-
-def described(make: Make, files: Files, **changes: object) -> Files:
-    """The same files with another dataset.json, which is listed as it is."""
-    document = json.loads(files["dataset.json"]) | changes
-    return resummed(make, files | {"dataset.json": json.dumps(document).encode()})
 
 
 def test_a_good_dataset(check: Callable[[Files], Verification], make: Make) -> None:
@@ -61,47 +38,6 @@ def test_good_datasets_of_odd_kinds(
     found = check(make.files(quotas))
     assert found.problems == []
     assert found.delivered == quotas
-
-
-def spoilt(make: Make, how: str) -> Files:
-    files = make.files(QUOTAS)
-    match how:
-        case "tampered":
-            files[BAG] = make.png(99)
-        case "missing":
-            del files[BAG]
-        case "extra":
-            files["bag/extra.png"] = make.png(1)
-        case "extra at the root":
-            files["evil.py"] = b"import os"
-        case "not an image":
-            return resummed(make, files | {BAG: b"not a png"})
-        case "cut short":
-            return resummed(make, files | {BAG: files[BAG][:-20] + files[BAG][-12:]})
-        case "without its end":
-            return resummed(make, files | {BAG: files[BAG][:-12]})
-        case "something after its end":
-            return resummed(make, files | {BAG: files[BAG] + b"<script>"})
-        case "jpeg in disguise":
-            return resummed(make, files | {BAG: b"\xff\xd8\xff\xe0" + bytes(60)})
-        case "wrong size":
-            return resummed(make, files | {BAG: make.png(1, (5, 4))})
-        case "wrong mode":
-            return resummed(make, files | {BAG: make.png(1, (4, 4), "RGB")})
-        case "too many bytes":
-            return resummed(make, files | {BAG: files[BAG] + bytes(200_000)})
-        case "wrong count":
-            return described(make, files, samples=6, samples_per_class={"bag": 4, "coat": 2})
-        case "unknown class":
-            return resummed(make, files | {"hat/00000009.png": make.png(1)})
-        case "nested":
-            return resummed(make, files | {"bag/deeper/00000009.png": make.png(1)})
-        case "no description":
-            del files["dataset.json"]
-            return resummed(make, files)
-        case "no checksums":
-            del files["SHA256SUMS"]
-    return files
 
 
 @pytest.mark.parametrize(
@@ -127,9 +63,9 @@ def spoilt(make: Make, how: str) -> Files:
     ],
 )
 def test_what_is_wrong_is_named(
-    check: Callable[[Files], Verification], make: Make, how: str, sentence: str
+    check: Callable[[Files], Verification], how: str, sentence: str
 ) -> None:
-    found = check(spoilt(make, how))
+    found = check(spoilt(how))
     assert not found.ok
     assert any(problem.startswith(sentence) for problem in found.problems), found.problems
 
@@ -149,7 +85,7 @@ def test_what_is_wrong_is_named(
 def test_a_description_that_can_not_be(
     check: Callable[[Files], Verification], make: Make, changes: dict[str, object], sentence: str
 ) -> None:
-    found = check(described(make, make.files(QUOTAS), **changes))
+    found = check(described(make.files(QUOTAS), **changes))
     assert len(found.problems) == 1
     assert found.problems[0].startswith("dataset.json is not valid")
     assert sentence in found.problems[0]
@@ -176,6 +112,16 @@ def test_checksum_lines_that_repeat_or_never_end(
     assert again.problems == ["Line 7 of SHA256SUMS lists a file a second time."]
     endless = check(files | {"SHA256SUMS": files["SHA256SUMS"] + b"0" * 10**6})
     assert "has a line that is too long" in endless.problems[0]
+
+
+def test_a_png_that_claims_to_be_huge(check: Callable[[Files], Verification], make: Make) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    huge = (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    )
+    found = check(resummed(make.files(QUOTAS) | {BAG: huge}))
+    assert found.problems == [f"{BAG} is not a PNG image that can be decoded."]
 
 
 def test_the_list_of_problems_is_bounded_and_the_count_is_not(
@@ -220,150 +166,13 @@ def test_names_that_would_break_a_terminal_are_shown_harmless(make: Make) -> Non
     assert problem.isprintable()
 
 
-# Archives
-
-
-def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = mode << 16
-    return info
-
-
-def with_entry(make: Make, path: Path, info: zipfile.ZipInfo, content: bytes) -> Path:
-    path.write_bytes(make.zipped(make.files(QUOTAS)))
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(info, content)
-    return path
-
-
-HOSTILE_NAMES = ["../x", "/x", "a/../../x", "..\\x", "C:x", "bag//x", "./x", "a" * 300, "x\x1b[2J"]
-
-
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_names_that_leave_the_folder(make: Make, tmp_path: Path, name: str) -> None:
-    path = with_entry(make, tmp_path / "a.zip", entry(name), b"owned")
-    found = verify(path)
-    assert found.problem_count == 1
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DamagedError):
-        unpack(path, tmp_path / "out")
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_name_with_nul_is_not_what_comes_before_it(make: Make, tmp_path: Path) -> None:
-    hidden = entry("bag/x")
-    hidden.filename = "bag/x\0.exe"
-    path = with_entry(make, tmp_path / "a.zip", hidden, b"owned")
-    assert verify(path).problems == [
-        "bag/x?.exe has characters in its name that are not safe on every system."
-    ]
-    with pytest.raises(DamagedError):
-        unpack(path, tmp_path / "out")
-
-
-def test_a_link_in_an_archive(make: Make, tmp_path: Path) -> None:
-    link = entry("bag/link", stat.S_IFLNK | 0o777)
-    path = with_entry(make, tmp_path / "a.zip", link, b"/etc/passwd")
-    assert verify(path).problems == ["bag/link is a link or a special file."]
-    with pytest.raises(DamagedError, match="link"):
-        unpack(path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_file_that_is_there_twice(make: Make, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="Duplicate"):
-        path = with_entry(make, tmp_path / "a.zip", entry(BAG), make.png(200))
-    found = verify(path)
-    assert found.problems[0] == f"{BAG} is there more than once."
-    with pytest.raises(DamagedError, match="more than once"):
-        unpack(path, tmp_path / "out")
-
-
-def test_a_file_below_a_file(make: Make, tmp_path: Path) -> None:
-    files = make.files(QUOTAS) | {f"{BAG}/below": b"x"}
-    path = tmp_path / "a.zip"
-    path.write_bytes(make.zipped(resummed(make, files)))
-    with pytest.raises(DamagedError, match="below the name of another file"):
-        unpack(path, tmp_path / "out")
-
-
-def test_an_encrypted_entry(make: Make, tmp_path: Path) -> None:
-    archive = bytearray(make.zipped(make.files(QUOTAS)))
-    central = archive.index(b"PK\x01\x02")
-    archive[central + 8] |= 1
-    (tmp_path / "a.zip").write_bytes(archive)
-    assert f"{BAG} is encrypted." in verify(tmp_path / "a.zip").problems
-
-
-def test_a_directory_that_differs_from_the_entries(make: Make, tmp_path: Path) -> None:
-    archive = bytearray(make.zipped(make.files(QUOTAS)))
-    local = archive.index(BAG.encode())
-    archive[local : local + 3] = b"gab"
-    (tmp_path / "a.zip").write_bytes(archive)
-    assert any(BAG in problem for problem in verify(tmp_path / "a.zip").problems)
-
-
-def test_bytes_that_rotted(make: Make, tmp_path: Path) -> None:
-    archive = bytearray(make.zipped(make.files(QUOTAS)))
-    archive[archive.index(b"IDAT") + 6] ^= 1
-    (tmp_path / "a.zip").write_bytes(archive)
-    (problem,) = verify(tmp_path / "a.zip").problems
-    assert problem == f"{BAG} is damaged (its zip entry does not fit its checksum)."
-    with pytest.raises(DamagedError, match=BAG):
-        unpack(tmp_path / "a.zip", tmp_path / "out")
-
-
-@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all", bytes(4096)])
-def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.zip").write_bytes(content)
-    assert verify(tmp_path / "a.zip").problems == ["a.zip is not a zip that can be read."]
-
-
-def test_a_zip_cut_anywhere(make: Make, tmp_path: Path) -> None:
-    archive = make.zipped(make.files({"bag": 1}))
-    for length in range(0, len(archive), 7):
-        (tmp_path / "a.zip").write_bytes(archive[:length])
-        assert not verify(tmp_path / "a.zip").ok
-
-
-def test_a_bomb_is_refused_by_its_declared_size(tmp_path: Path) -> None:
-    path = tmp_path / "a.zip"
-    with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
-        archive.open("bag/00000000.png", "w") as file,
-    ):
-        for _ in range(100):
-            file.write(bytes(1 << 20))
-    (problem,) = verify(path).problems
-    assert "would unpack to 104,857,600 bytes" in problem
-    with pytest.raises(DamagedError):
-        unpack(path, tmp_path / "out")
-
-
-def test_overlapping_entries_are_refused(make: Make, tmp_path: Path) -> None:
-    big = os.urandom(20_000)
-    archive = bytearray(make.zipped({"a": big, "b": big}))
-    first = archive.index(b"PK\x01\x02")
-    second = archive.index(b"PK\x01\x02", first + 4)
-    archive[second + 20 : second + 24] = struct.pack("<I", 40_000)
-    (tmp_path / "a.zip").write_bytes(archive)
-    assert verify(tmp_path / "a.zip").problems == ["a.zip has entries that overlap each other."]
-
-
-def test_a_png_that_claims_to_be_huge(check: Callable[[Files], Verification], make: Make) -> None:
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    chunk = b"IHDR" + header
-    huge = (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    )
-    found = check(resummed(make, make.files(QUOTAS) | {BAG: huge}))
-    assert found.problems == [f"{BAG} is not a PNG image that can be decoded."]
+# Memory
 
 
 def test_memory_does_not_grow_with_the_bytes(make: Make, tmp_path: Path) -> None:
     large = {"notes.bin": bytes(30 << 20)}
     path = tmp_path / "a.zip"
-    path.write_bytes(make.zipped(resummed(make, make.files(QUOTAS) | large)))
+    path.write_bytes(make.zipped(resummed(make.files(QUOTAS) | large)))
     tracemalloc.start()
     try:
         assert verify(path).ok
@@ -372,35 +181,6 @@ def test_memory_does_not_grow_with_the_bytes(make: Make, tmp_path: Path) -> None
     finally:
         tracemalloc.stop()
     assert peak < 8 << 20
-
-
-# Unpacking
-
-
-def test_unpacking_gives_the_same_dataset(make: Make, tmp_path: Path) -> None:
-    files = make.files(QUOTAS)
-    assert unpack(make.zip(files), tmp_path / "below" / "out") == len(files)
-    out = tmp_path / "below" / "out"
-    found = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.*")}
-    assert found | {"SHA256SUMS": (out / "SHA256SUMS").read_bytes()} == files
-    assert verify(out).ok
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize("how", ["tampered", "missing", "extra", "no checksums"])
-def test_unpacking_a_bad_archive_leaves_nothing(make: Make, tmp_path: Path, how: str) -> None:
-    path = make.zip(spoilt(make, how))
-    with pytest.raises(DamagedError, match=r"SHA256SUMS|is missing"):
-        unpack(path, tmp_path / "out")
-    assert sorted(tmp_path.iterdir()) == [path]
-
-
-def test_unpacking_over_something_leaves_it(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine").write_text("mine")
-    with pytest.raises(OSError, match="out"):
-        unpack(make.zip(make.files(QUOTAS)), tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
 def test_memory_does_not_grow_with_the_number_of_files(make: Make, tmp_path: Path) -> None:
@@ -415,8 +195,3 @@ def test_memory_does_not_grow_with_the_number_of_files(make: Make, tmp_path: Pat
         finally:
             tracemalloc.stop()
     assert peaks[1] < peaks[0] + 100_000
-
-
-def test_zip_bytes_in_memory_are_what_the_tests_think(make: Make) -> None:
-    with zipfile.ZipFile(io.BytesIO(make.zipped(make.files(QUOTAS)))) as archive:
-        assert archive.testzip() is None

@@ -8,16 +8,13 @@ import random
 import struct
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from app.datasets.verify import verify
 from app.datasets.zip_reader import BadZipError, ZipReader
 from app.datasets.zip_writer import ZipWriter
-
-if TYPE_CHECKING:
-    from tests.unit.conftest import Make
+from tests.made_datasets import Make
 
 
 def contents(path: Path) -> dict[str, bytes]:

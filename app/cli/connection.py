@@ -12,10 +12,10 @@ import httpx
 import typer
 from pydantic import ValidationError
 
-from app.cli.embedded import answers, embedded_service, recorded_url
+from app.cli.embedded import embedded_service, recorded_url, silence
 from app.cli.failures import CommandError, ExitCode
 from app.cli.terminal import say
-from app.client import Client, checked_url
+from app.client import LOOPBACK, Client, checked_url
 from app.client_errors import ServerUnreachableError, UnauthorizedError
 from app.settings import Settings
 
@@ -48,8 +48,6 @@ KeyOption = Annotated[
         help="Key of the service; better given by the environment variable.",
     ),
 ]
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,11 @@ def _found(where: Whereabouts, settings: Settings) -> str | None:
             url = checked_url(where.server)
         except ValueError as error:
             raise CommandError(str(error), ExitCode.USAGE) from error
-        if not answers(url):
-            raise ServerUnreachableError(url, "connection refused")
+        if reason := silence(url):
+            raise ServerUnreachableError(url, reason)
         return url
     candidates = [recorded_url(where.data or settings.data_dir), _default_url(settings)]
-    return next((url for url in candidates if url is not None and answers(url)), None)
+    return next((url for url in candidates if url is not None and not silence(url)), None)
 
 
 def _default_url(settings: Settings) -> str:

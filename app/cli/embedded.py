@@ -20,11 +20,12 @@ import httpx
 
 import app
 from app.cli.failures import CommandError, ExitCode
-from app.client import certificates_for
+from app.client import connection_options, reason_of
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.05
+LOOK_LIMIT_SECONDS = 10.0
 LOG_NAME = "service.log"
 
 # Of the caller's settings only those that say how to compute; where to keep things is ours.
@@ -161,28 +162,28 @@ def recorded_url(data_folder: Path) -> str | None:
     return url if isinstance(url, str) else None
 
 
-def answers(url: str) -> bool:
-    """One quick look whether a service is there."""
-    response = _look(f"{url}/livez")
-    return response is not None and response.is_success
+def silence(url: str) -> str:
+    """Why no service answers there, in a few words; nothing when one does."""
+    try:
+        response = _get(f"{url}/livez")
+    except httpx.RequestError as error:
+        return reason_of(error)
+    except httpx.InvalidURL:
+        return "not an address"
+    return "" if response.is_success else "something else answers there"
 
 
 def has_worker(url: str) -> bool:
     """The service is ready, and so is a worker: what is submitted now is begun at once."""
-    response = _look(f"{url}/readyz")
-    if response is None or not response.is_success:
-        return False
     try:
-        return int(response.json()["workers"]) > 0
-    except (ValueError, KeyError, TypeError):
+        response = _get(f"{url}/readyz")
+        return response.is_success and int(response.json()["workers"]) > 0
+    except (httpx.RequestError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return False
 
 
-def _look(url: str) -> httpx.Response | None:
-    try:
-        return httpx.get(url, timeout=2.0, trust_env=False, verify=certificates_for(url))
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return None
+def _get(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=LOOK_LIMIT_SECONDS, **connection_options(url))
 
 
 def _last_line(log: Path) -> str:

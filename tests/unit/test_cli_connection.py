@@ -115,3 +115,10 @@ def test_some_other_server(run: Run, known: FakeService) -> None:
     result = run("models", "list")
     assert result.exit_code == 1
     assert "check that the address" in result.stderr
+
+
+def test_a_named_address_where_something_else_answers(run: Run, known: FakeService) -> None:
+    known.faults = [Reply(404, b"<html>", {"Content-Type": "text/html"})]
+    result = run("models", "list")
+    assert result.exit_code == 3
+    assert "(something else answers there)" in result.stderr

@@ -96,10 +96,10 @@ def test_it_runs_for_the_length_of_the_block(stage: Stage, tmp_path: Path) -> No
     stage()
     with embedded_service(tmp_path) as running:
         assert running.api_key == "key"
-        assert embedded.answers(running.url)
+        assert embedded.silence(running.url) == ""
         started = Started(tmp_path)
     assert started.all_gone()
-    assert not embedded.answers(running.url)
+    assert embedded.silence(running.url) == "connection refused"
 
 
 def test_a_temporary_folder_is_removed(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from app.errors import JobError, SynthloomError, tree
 from app.main import create_app
 from app.settings import Settings
+from tests.rendered import write_all as write_tables
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,3 +94,4 @@ DOCUMENTS = {
 if __name__ == "__main__":
     for name, render in DOCUMENTS.items():
         (ROOT / name).write_text(render())
+    write_tables()

@@ -1,5 +1,5 @@
-"""Tables of the documents that follow from the code. `python -m tests.rendered` writes them anew;
-a test compares them."""
+"""Tables in the documents that follow from the code. `python -m tests.documents` writes them anew,
+with the documents that follow from it as a whole; a test compares them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,3 @@ def write_all() -> None:
         path = ROOT / document
         text = render()
         path.write_text(_place(name).sub(lambda m, t=text: f"{m[1]}{t}\n{m[3]}", path.read_text()))
-
-
-if __name__ == "__main__":
-    write_all()

@@ -16,10 +16,10 @@ PAGES = sorted(
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize(("document", "name"), TABLES, ids="/".join)
+@pytest.mark.parametrize(("document", "name"), TABLES, ids=[name for _, name in TABLES])
 def test_a_table_is_the_one_of_the_code(document: str, name: str) -> None:
     rendered = TABLES[(document, name)]()
-    assert written(document, name) == rendered, "python -m tests.rendered writes it anew"
+    assert written(document, name) == rendered, "python -m tests.documents writes it anew"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

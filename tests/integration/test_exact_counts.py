@@ -9,7 +9,6 @@ import io
 import json
 import zipfile
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from app.datasets.manifest import Manifest
 from app.db.tables import Archive, Job
 from app.jobs.plan import Plan
 from tests.local_worker import LocalWorker
+from tests.service import Service
 
 CUTS = [
     ({"bag": 1}, 1),
@@ -33,9 +33,10 @@ CUTS = [
 
 @pytest.mark.parametrize(("quotas", "shard_samples"), CUTS)
 def test_a_job_delivers_exactly_what_was_asked(
-    database_url: str, tmp_path: Path, quotas: dict[str, int], shard_samples: int
+    service: Service, quotas: dict[str, int], shard_samples: int
 ) -> None:
-    worker = LocalWorker(tmp_path / "data", database_url, shard_samples=shard_samples)
+    where = service.settings
+    worker = LocalWorker(where.data_dir, where.database_url, shard_samples=shard_samples)
     try:
         job = worker.submit(quotas)
         worker.run_shards(job)

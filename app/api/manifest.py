@@ -73,10 +73,9 @@ def _manifest(services: Services, tenant: str, job_id: str) -> Manifest:
 
 def _stream(services: Services, manifest: Manifest) -> StreamingResponse:
     def lines() -> Iterator[bytes]:
-        with services.transaction() as session:
-            for page in manifest.rows(session):
-                text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in page)
-                yield text.encode()
+        for page in manifest.pages(services.transaction):
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in page)
+            yield text.encode()
 
     headers = {"Content-Disposition": f'attachment; filename="{manifest.job.id}.ndjson"'}
     return StreamingResponse(lines(), media_type=NDJSON, headers=headers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, cast
@@ -14,6 +15,8 @@ from sqlalchemy.orm import Session
 from app.datasets.names import directories
 from app.db.tables import Job, Sample, Shard
 from app.jobs.plan import Plan
+
+Transaction = Callable[[], AbstractContextManager[Session]]
 
 COLUMNS = (
     "job_number",
@@ -83,12 +86,20 @@ class Manifest:
             query = query.where(Sample.cell.in_(self._cells_of(class_name)))
         return [self._row(sample, done) for sample, done in session.execute(query)]
 
-    def rows(self, session: Session, page_size: int = 2_000) -> Iterator[list[dict[str, Any]]]:
-        """Every row, page by page; memory does not grow with N."""
+    def pages(
+        self, transaction: Transaction, page_size: int = 2_000
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Every row, page by page; memory does not grow with N.
+
+        Each page is read in a transaction of its own, so that a slow reader holds none.
+        """
         after = -1
-        while page := self.page(session, after, page_size):
+        while True:
+            with transaction() as session:
+                page = self.page(session, after, page_size)
+            if not page:
+                return
             yield page
-            session.expunge_all()
             after = page[-1]["index"]
 
     def _cells_of(self, class_name: str) -> list[int]:

@@ -51,9 +51,9 @@ def check(worker: LocalWorker, job: Job, asked: dict[str, int]) -> None:
     with worker.context.transaction() as session:
         ended = session.get_one(Job, job.number)
         assert ended.state == "succeeded", ended.problem
-        manifest = Manifest(ended, Plan.from_json(ended.plan))
-        rows = [row for page in manifest.rows(session, page_size=17) for row in page]
         archive = session.get_one(Archive, (job.number, "imagefolder"))
+    manifest = Manifest(ended, Plan.from_json(ended.plan))
+    rows = [row for page in manifest.pages(worker.context.transaction, 17) for row in page]
     assert [row["index"] for row in rows] == list(range(sum(asked.values())))
     assert Counter(row["class"] for row in rows) == asked
     with zipfile.ZipFile(io.BytesIO(worker.storage.read(archive.object_key))) as opened:
@@ -62,3 +62,19 @@ def check(worker: LocalWorker, job: Job, asked: dict[str, int]) -> None:
         assert members - {"dataset.json", "SHA256SUMS"} == {row["file"] for row in rows}
         assert json.loads(opened.read("dataset.json"))["samples_per_class"] == asked
     assert archive.entries == len(rows) + 2
+
+
+def test_a_slow_reader_of_the_manifest_holds_no_connection(service: Service) -> None:
+    where = service.settings
+    worker = LocalWorker(where.data_dir, where.database_url)
+    try:
+        job = worker.submit({"bag": 50})
+        worker.run_shards(job)
+        manifest = Manifest(job, Plan.from_json(job.plan))
+        pages = manifest.pages(worker.context.transaction, 10)
+        held = worker.database.pool.checkedout()
+        assert len(next(pages)) == 10
+        assert worker.database.pool.checkedout() == held == 0
+        assert [len(page) for page in pages] == [10] * 4
+    finally:
+        worker.close()

@@ -11,7 +11,7 @@ from typing import TypedDict
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.api import archives, health, jobs, manifest, models, problems
+from app.api import archives, health, jobs, manifest, models, problems, samples
 from app.api.services import Services
 from app.db.migrate import check
 from app.db.session import create_engine
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True},
     )
     problems.install(app)
-    for module in (health, models, jobs, manifest, archives):
+    for module in (health, models, jobs, samples, manifest, archives):
         app.include_router(module.router)
     return app
 
@@ -60,8 +60,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         try:
             yield {"services": services}
         finally:
-            services.draining = True
-            services.dispatcher.close()
+            services.close()
             database.dispose()
 
     return lifespan

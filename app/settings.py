@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     max_job_samples: int = Field(default=100_000_000, ge=1)
     """Largest job accepted, in samples."""
 
+    worker_listen: str = ""
+    """`host:port` where a worker answers the API when they are on different machines; port 0
+    takes a free one. Empty: a Unix socket in the data folder."""
+
     poll_seconds: float = Field(default=0.05, ge=0.005, le=10.0)
     """How often a worker looks for queued work."""
 

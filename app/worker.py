@@ -6,11 +6,10 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import Any
 
 import sqlalchemy as sa
 import torch
@@ -25,6 +24,7 @@ from app.engine.devices import choose_device
 from app.engine.engine import Engine, Limits
 from app.engine.forward import Forward
 from app.errors import ModelCorruptError, UnavailableError
+from app.generation_server import GenerationServer
 from app.jobs import sweep
 from app.jobs.dispatch import (
     APPLICATION,
@@ -35,7 +35,14 @@ from app.jobs.dispatch import (
     SERIALIZER,
     Dispatcher,
 )
-from app.jobs.work import CommitStep, WorkerContext, finalize_job, guarded, run_shard
+from app.jobs.work import (
+    CommitStep,
+    JobEngine,
+    WorkerContext,
+    finalize_job,
+    guarded,
+    run_shard,
+)
 from app.settings import Settings
 from app.storage import LocalStorage
 from models.checkpoint import load
@@ -92,12 +99,29 @@ def _model_loader(
     return load_model
 
 
-def build_context(settings: Settings, worker_id: str) -> WorkerContext:
-    """Everything a worker holds; the durable engine is configured, not yet launched."""
-    database = create_engine(settings.sqlalchemy_url)
-    check(database)
-    storage = LocalStorage(settings.objects_dir)
+def build_engine(settings: Settings, database: sa.Engine, storage: LocalStorage) -> Engine:
+    """The worker's device, with the models of the catalogue at hand."""
     device = choose_device(settings.device)
+    return Engine(
+        device,
+        _model_loader(database, storage, device),
+        Forward(_leave_broken_device),
+        Limits(
+            resident_bytes=settings.resident_bytes,
+            linger_seconds=settings.batch_linger_seconds,
+            most_waiting=settings.sync_waiting_samples,
+        ),
+    )
+
+
+def build_context(
+    settings: Settings,
+    worker_id: str,
+    database: sa.Engine,
+    storage: LocalStorage,
+    engine: JobEngine,
+) -> WorkerContext:
+    """Everything a worker holds; the durable engine is configured, not yet launched."""
     config: DBOSConfig = {
         "name": APPLICATION,
         "system_database_url": settings.sqlalchemy_url,
@@ -117,29 +141,22 @@ def build_context(settings: Settings, worker_id: str) -> WorkerContext:
         database=database,
         storage=storage,
         dispatcher=Dispatcher(database),
-        engine=Engine(
-            device,
-            _model_loader(database, storage, device),
-            Forward(_leave_broken_device),
-            Limits(
-                resident_bytes=settings.resident_bytes,
-                linger_seconds=settings.batch_linger_seconds,
-                most_waiting=settings.sync_waiting_samples,
-            ),
-        ),
+        engine=engine,
         commit_step=_commit_step(settings, database),
         encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
     )
 
 
-def run_worker(settings: Settings, worker_id: str, until_closed: BinaryIO | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT.
-
-    until_closed: a pipe from the process that started this one. When that process ends without
-    a word, the pipe closes, and the worker stops like on a signal.
-    """
-    context = build_context(settings, worker_id)
-    _say_alive(context)
+def run_worker(settings: Settings, worker_id: str) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    database = create_engine(settings.sqlalchemy_url)
+    check(database)
+    storage = LocalStorage(settings.objects_dir)
+    engine = build_engine(settings, database, storage)
+    context = build_context(settings, worker_id, database, storage, engine)
+    door = GenerationServer(engine, settings.worker_listen, settings.data_dir / "run", worker_id)
+    door.start()
+    _say_alive(context, door)
     _register_workflows(context)
     DBOS.listen_queues([QUEUE])
     DBOS.launch()
@@ -151,12 +168,9 @@ def run_worker(settings: Settings, worker_id: str, until_closed: BinaryIO | None
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: context.stopping.set())
-    if until_closed is not None:
-        threading.Thread(
-            target=_stop_at_end_of, args=(until_closed, context), name="parent", daemon=True
-        ).start()
     log.info("worker %s runs on %s", worker_id, context.engine.environment["device"])
-    _housekeep(context)
+    _housekeep(context, door)
+    door.close()
     _leave(context)
 
 
@@ -170,17 +184,11 @@ def _leave_broken_device(error: BaseException) -> None:
     os._exit(BROKEN_DEVICE_EXIT_CODE)
 
 
-def _stop_at_end_of(pipe: BinaryIO, context: WorkerContext) -> None:
-    while pipe.read(1 << 10):
-        continue
-    context.stopping.set()
-
-
-def _housekeep(context: WorkerContext) -> None:
+def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
     next_orphans = 0.0
     while not context.stopping.is_set():
         try:
-            _say_alive(context)
+            _say_alive(context, door)
             sweep.take_over_silent_workers(
                 context.transaction, context.dispatcher, context.settings.lease_seconds
             )
@@ -193,7 +201,7 @@ def _housekeep(context: WorkerContext) -> None:
         context.stopping.wait(context.settings.heartbeat_seconds)
 
 
-def _say_alive(context: WorkerContext) -> None:
+def _say_alive(context: WorkerContext, door: GenerationServer) -> None:
     with context.transaction() as session:
         moment = now(session)
         row = session.get(Worker, context.worker_id)
@@ -202,6 +210,7 @@ def _say_alive(context: WorkerContext) -> None:
             name = f"{environment['device']} {environment['device_name']}"[:64]
             row = Worker(id=context.worker_id, device=name, started_at=moment)
             session.add(row)
+        row.address, row.token = door.address, door.token
         row.pid = os.getpid()
         row.seen_at = moment
 

@@ -29,6 +29,8 @@ def upgrade() -> None:
         "workers",
         sa.Column("id", sa.String(length=100), nullable=False),
         sa.Column("device", sa.String(length=64), nullable=False),
+        sa.Column("address", sa.String(length=200), nullable=True),
+        sa.Column("token", sa.String(length=100), nullable=True),
         sa.Column("pid", BIG, nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),

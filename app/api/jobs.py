@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import secrets
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -14,9 +13,9 @@ from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from app import catalogue
 from app.api.conditional import not_modified
 from app.api.job_view import JobView, view_of
+from app.api.planning import plan_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
 from app.db.session import storable
@@ -26,12 +25,11 @@ from app.errors import (
     MalformedRequestError,
     NotFoundError,
     StorageFullError,
-    UnknownModelError,
 )
 from app.jobs import lifecycle
 from app.jobs.estimate import Estimate, estimate
 from app.jobs.plan import Plan
-from app.jobs.request import MAX_SEED, JobRequest, make_plan
+from app.jobs.request import JobRequest
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -74,7 +72,7 @@ def create_job(
 def estimate_job(services: Provided, tenant: Tenant, body: JobRequest) -> Estimate:
     """What a job would be, without running it: plan, shards, bytes, seconds."""
     with services.transaction() as session:
-        plan = _plan(session, services, tenant, body)
+        plan, _ = plan_of(session, services, tenant, body)
         return estimate(session, tenant, plan, seed=body.seed)
 
 
@@ -159,7 +157,7 @@ def _submit(
     """The new job; or, and True, the one of another request that had the same key first."""
     try:
         with services.transaction() as session:
-            plan = _plan(session, services, tenant, body)
+            plan, _ = plan_of(session, services, tenant, body)
             _check_room(services, plan)
             job = lifecycle.submit(
                 session,
@@ -197,21 +195,6 @@ def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) 
                 job_id=job.id,
             )
         return view_of(session, job)
-
-
-def _plan(session: Session, services: Services, tenant: str, body: JobRequest) -> Plan:
-    sources = body.sources()
-    try:
-        rows = [catalogue.find(session, tenant, source.model) for source in sources]
-    except NotFoundError as error:
-        raise UnknownModelError(error.detail) from error
-    return make_plan(
-        body,
-        [catalogue.spec_of(row) for row in rows],
-        [source.weight for source in sources],
-        secrets.randbelow(MAX_SEED) if body.seed is None else body.seed,
-        services.limits,
-    )
 
 
 def _check_room(services: Services, plan: Plan) -> None:

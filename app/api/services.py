@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -12,6 +13,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
+from app.api.remote_engine import RemoteWorkers
 from app.datasets.png import encoder_name
 from app.db.session import transaction
 from app.db.tables import ApiKey
@@ -31,6 +33,8 @@ class Services:
     storage: LocalStorage
     dispatcher: Dispatcher
     limits: Limits = field(init=False)
+    workers: RemoteWorkers = field(init=False)
+    encoders: Executor = field(init=False)
     draining: bool = False
 
     def __post_init__(self) -> None:
@@ -40,10 +44,23 @@ class Services:
             engine_batch=self.settings.engine_batch,
             encoder=encoder_name(),
         )
+        self.workers = RemoteWorkers(
+            self.transaction, self.settings.lease_seconds, self.settings.sync_waiting_samples
+        )
+        self.encoders = ThreadPoolExecutor(
+            self.settings.encode_threads, thread_name_prefix="encode"
+        )
 
     def transaction(self) -> AbstractContextManager[Session]:
         """A session whose work is committed when the block ends well."""
         return transaction(self.database)
+
+    def close(self) -> None:
+        """Release threads and connections; nothing is served any more."""
+        self.draining = True
+        self.encoders.shutdown(cancel_futures=True)
+        self.workers.close()
+        self.dispatcher.close()
 
 
 def services_of(request: Request) -> Services:

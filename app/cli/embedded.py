@@ -30,6 +30,7 @@ LOG_NAME = "service.log"
 
 # Of the caller's settings only those that say how to compute; where to keep things is ours.
 KEPT_SETTINGS = {
+    "SYNTHLOOM_BATCH_LINGER_SECONDS",
     "SYNTHLOOM_DEVICE",
     "SYNTHLOOM_ENCODE_THREADS",
     "SYNTHLOOM_ENGINE_BATCH",
@@ -68,8 +69,11 @@ def embedded_service(data_folder: Path | None) -> Iterator[Running]:
 
 
 def serve_command(data_folder: Path) -> list[str]:
-    """What is run, on a free port of the loopback interface."""
-    place = ["--data", str(data_folder), "--host", "127.0.0.1", "--port", "0"]
+    """What is run, on a free port of the loopback interface.
+
+    It ends when its standard input does: with this process, however that one ends.
+    """
+    place = ["--data", str(data_folder), "--host", "127.0.0.1", "--port", "0", "--supervised"]
     return [sys.executable, "-m", "app.cli", "serve", *place]
 
 
@@ -77,7 +81,7 @@ def _start(data_folder: Path) -> subprocess.Popen[bytes]:
     with (data_folder / LOG_NAME).open("wb") as log:
         return subprocess.Popen(
             serve_command(data_folder),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             # Its own folder keeps a .env of the caller out, its own session the caller's Ctrl-C.
@@ -117,6 +121,8 @@ def _await_ready(child: subprocess.Popen[bytes], data_folder: Path) -> Running:
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
     """SIGTERM, which the service passes on to its workers; the whole group if that fails."""
+    if child.stdin is not None:
+        child.stdin.close()
     if child.poll() is None:
         child.terminate()
     try:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from app.cli.failures import CommandError, ExitCode
 from app.errors import SynthloomError
+from app.parent import stop_with_parent
 from app.settings import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -25,6 +26,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="port; 0 takes a free one")] = None,
     workers: Annotated[int | None, typer.Option(help="worker processes to supervise")] = None,
+    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run the API and its workers until Ctrl-C. SYNTHLOOM_* variables set everything else."""
     from app.bootstrap import exclusive, prepare
@@ -35,6 +37,8 @@ def serve(
     with _refusals(), ExitStack() as stack:
         if not settings.database_url:
             stack.enter_context(exclusive(settings))
+        if supervised:
+            stop_with_parent()
         prepare(settings)
         asyncio.run(run_server(settings))
 
@@ -50,11 +54,9 @@ def worker(
     settings = _settings(data_dir=data)
     _log_to_stderr()
     with _refusals():
-        run_worker(
-            settings,
-            name or f"{settings.worker_name}/{uuid.uuid4().hex[:12]}",
-            until_closed=sys.stdin.buffer if supervised else None,
-        )
+        if supervised:
+            stop_with_parent()
+        run_worker(settings, name or f"{settings.worker_name}/{uuid.uuid4().hex[:12]}")
 
 
 def migrate(

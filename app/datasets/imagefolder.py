@@ -60,15 +60,26 @@ def write_imagefolder(
         for shard in shards:
             keep_going()
             _append(archive, storage, shard)
-        document = dataset_document(plan, licences)
-        archive.add(DATASET_FILE, document)
-        with tempfile.TemporaryFile() as sums:
-            _write_sums(cast("BinaryIO", sums), Layout(plan), document, digests, keep_going)
-            archive.add_file(SUMS_FILE, cast("BinaryIO", sums))
-        archive.close()
+        close_imagefolder(archive, plan, licences, digests, keep_going)
     finally:
         archive.discard()
     return archive.entries
+
+
+def close_imagefolder(
+    archive: ZipWriter,
+    plan: Plan,
+    licences: Sequence[str],
+    digests: Digests,
+    keep_going: Callable[[], None],
+) -> None:
+    """Add what stands behind the images, and end the archive."""
+    document = dataset_document(plan, licences)
+    archive.add(DATASET_FILE, document)
+    with tempfile.TemporaryFile() as sums:
+        _write_sums(cast("BinaryIO", sums), Layout(plan), document, digests, keep_going)
+        archive.add_file(SUMS_FILE, cast("BinaryIO", sums))
+    archive.close()
 
 
 def dataset_document(plan: Plan, licences: Sequence[str]) -> bytes:

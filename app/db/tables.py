@@ -233,6 +233,10 @@ class Worker(Base):
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
     device: Mapped[str] = mapped_column(sa.String(64))
+    address: Mapped[str | None] = mapped_column(sa.String(200))
+    """Where it answers requests that somebody waits for."""
+    token: Mapped[str | None] = mapped_column(sa.String(100))
+    """What it wants to be shown there; made anew by every process."""
     pid: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from app.errors import ModelUnusableError, OverloadedError
 from models.generator import Generator, Pixels
 
+SMALLEST_BATCH = 8
+
 
 class Lane(IntEnum):
     """Who is served first."""
@@ -40,6 +42,7 @@ Run = Callable[[Generator, NDArray[np.float32], NDArray[np.int64] | None, int], 
 class _Item:
     """One request; `done` of its samples are answered, `taken` are answered or under way."""
 
+    lane: Lane
     key: tuple[str, int]
     source: str
     generator: Generator
@@ -145,7 +148,7 @@ class Batcher:
         source: who takes turns, e.g. the job. batch: size of the batches they run in.
         Raises OverloadedError when the synchronous lane is full.
         """
-        item = _Item((model, batch), source, generator, z, labels)
+        item = _Item(lane, (model, batch), source, generator, z, labels)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -217,7 +220,7 @@ class Batcher:
         if first.labels is not None:
             parts = [_labels(piece)[piece.start : piece.stop] for piece in slices]
             labels = np.concatenate(parts)
-        made = self._run(first.generator, z, labels, first.key[1])
+        made = self._run(first.generator, z, labels, _padded_size(slices, len(z)))
         if len(made.pixels) != len(z) or len(made.finite) != len(z):
             raise ModelUnusableError(f"{len(z)} images were asked for, {len(made.pixels)} came.")
         return made
@@ -245,6 +248,18 @@ class Batcher:
     def _all_waiting(self) -> list[_Item]:
         with self._changed:
             return [turns.first() for turns in self._lanes.values() if turns]
+
+
+def _padded_size(slices: list[_Slice], count: int) -> int:
+    """A batch with samples of a job has the size of the job's plan, as its pixels depend on it.
+
+    One of waiting requests only is padded to a power of two: few shapes, and nobody waits for
+    hundreds of images where three were asked for.
+    """
+    size = slices[0].item.key[1]
+    if any(piece.item.lane is Lane.JOB for piece in slices):
+        return size
+    return min(size, max(SMALLEST_BATCH, 1 << (count - 1).bit_length()))
 
 
 def _labels(piece: _Slice) -> NDArray[np.int64]:

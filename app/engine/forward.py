@@ -22,10 +22,10 @@ RECOVER_AFTER = 64
 
 
 @dataclass
-class _Piece:
-    """How much of a batch goes through a generator at once."""
+class _Memory:
+    """How many images of a generator the device could take at once; None: no limit was met."""
 
-    size: int
+    limit: int | None = None
     successes: int = 0
 
 
@@ -41,7 +41,7 @@ class Forward:
 
     def __init__(self, broken: Callable[[BaseException], None]) -> None:
         self._broken = broken
-        self._pieces: WeakKeyDictionary[Generator, _Piece] = WeakKeyDictionary()
+        self._memories: WeakKeyDictionary[Generator, _Memory] = WeakKeyDictionary()
 
     def __call__(
         self,
@@ -57,17 +57,17 @@ class Forward:
         padded, conditions = _padded(z, batch), None
         if labels is not None:
             conditions = _padded(labels, batch)
-        piece = self._pieces.setdefault(generator, _Piece(batch))
-        while (made := self._try(generator, padded, conditions, piece)) is None:
+        memory = self._memories.setdefault(generator, _Memory())
+        while (made := self._try(generator, padded, conditions, memory.limit or batch)) is None:
             # Here, outside of `except`, nothing holds the tensors of the failed pass any more.
             _free_memory()
-            if piece.size == 1:
+            if memory.limit == 1:
                 raise DeviceMemoryError(
                     "Not one image of this model fits into the device's memory. Use a device "
                     "with more of it, or SYNTHLOOM_DEVICE=cpu."
                 )
-            piece.size, piece.successes = piece.size // 2, 0
-        self._recover(piece, batch)
+            memory.limit, memory.successes = min(memory.limit or batch, batch) // 2 or 1, 0
+        _recover(memory, batch)
         return Pixels(made.pixels[: len(z)], made.finite[: len(z)])
 
     def _try(
@@ -75,13 +75,13 @@ class Forward:
         generator: Generator,
         z: NDArray[np.float32],
         labels: NDArray[np.int64] | None,
-        piece: _Piece,
+        size: int,
     ) -> Pixels | None:
         """The batch in pieces; None when the device ran out of memory."""
         try:
             made = [
-                sample(generator, z[at : at + piece.size], _cut(labels, at, piece.size))
-                for at in range(0, len(z), piece.size)
+                sample(generator, z[at : at + size], _cut(labels, at, size))
+                for at in range(0, len(z), size)
             ]
         except torch.OutOfMemoryError:
             return None
@@ -95,11 +95,15 @@ class Forward:
             np.concatenate([part.finite for part in made]),
         )
 
-    @staticmethod
-    def _recover(piece: _Piece, batch: int) -> None:
-        piece.successes += 1
-        if piece.size < batch and piece.successes >= RECOVER_AFTER:
-            piece.size, piece.successes = min(2 * piece.size, batch), 0
+
+def _recover(memory: _Memory, batch: int) -> None:
+    """Try a larger piece again after a while: the memory may have been a neighbour's."""
+    if memory.limit is None:
+        return
+    memory.successes += 1
+    if memory.successes >= RECOVER_AFTER:
+        larger = 2 * memory.limit
+        memory.limit, memory.successes = (larger if larger < batch else None), 0
 
 
 def _cut(labels: NDArray[np.int64] | None, start: int, size: int) -> NDArray[np.int64] | None:

@@ -91,6 +91,8 @@ class ShardRun:
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
     refusal_factor: float
+    encode: Callable[[NDArray[np.uint8]], list[bytes]] = encode_batch
+    """uint8 [n, H, W, C] → one file an image."""
     rows: list[SampleRow] = field(default_factory=list)
     refused: int = 0
     seconds: float = 0.0
@@ -127,7 +129,7 @@ class ShardRun:
         waiting: deque[Future[list[Image]]] = deque()
         try:
             for candidates, pixels in self._accepted():
-                waiting.append(self.encoders.submit(_encode, candidates, pixels))
+                waiting.append(self.encoders.submit(self._encode, candidates, pixels))
                 if len(waiting) >= BATCHES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -199,16 +201,15 @@ class ShardRun:
             refused={"not-finite": self.refused},
         )
 
-
-def _encode(candidates: Candidates, pixels: NDArray[np.uint8]) -> list[Image]:
-    keep = np.flatnonzero(candidates.positions >= 0)
-    kept = pixels[keep]
-    return [
-        Image(
-            position=int(candidates.positions[k]),
-            candidate=candidates.first + int(k),
-            payload=payload,
-            pixel_sha256=hashlib.sha256(image.tobytes()).digest(),
-        )
-        for k, image, payload in zip(keep, kept, encode_batch(kept), strict=True)
-    ]
+    def _encode(self, candidates: Candidates, pixels: NDArray[np.uint8]) -> list[Image]:
+        keep = np.flatnonzero(candidates.positions >= 0)
+        kept = pixels[keep]
+        return [
+            Image(
+                position=int(candidates.positions[k]),
+                candidate=candidates.first + int(k),
+                payload=payload,
+                pixel_sha256=hashlib.sha256(image.tobytes()).digest(),
+            )
+            for k, image, payload in zip(keep, kept, self.encode(kept), strict=True)
+        ]

@@ -11,7 +11,6 @@ from pathlib import Path
 from tests.benchmarks.memory import peak_rss_kib
 from tests.harness import Server, run_job, serving
 
-
 MODEL = "fashion-cgan"
 CLASSES = 10
 

@@ -31,9 +31,10 @@ ARROWS: dict[str, set[str]] = {
     "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,
+    "parent": set(),
     "server": {"main", "supervisor", "bootstrap"} | FOUNDATION,
     "client": {"datasets"} | FOUNDATION,
-    "cli": {"client", "datasets", "bootstrap", "server", "worker"} | FOUNDATION,
+    "cli": {"client", "datasets", "bootstrap", "server", "worker", "parent"} | FOUNDATION,
 }
 """Part of `app` → the parts it may import, beside itself."""
 

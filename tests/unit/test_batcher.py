@@ -52,7 +52,7 @@ def device() -> Device:
 
 @pytest.fixture
 def batcher(device: Device) -> Iterator[Batcher]:
-    made = Batcher(device, linger_seconds=0.0, most_waiting=100)
+    made = Batcher(device, linger_seconds=0.0, most_waiting=1_000)
     yield made
     device.open.set()
     made.close()
@@ -139,13 +139,13 @@ def test_a_full_synchronous_lane_refuses_and_jobs_are_not_affected(
     batcher: Batcher, device: Device
 ) -> None:
     device.hold()
-    waiting = _submit(batcher, list(range(100)))
+    waiting = _submit(batcher, [n % 200 for n in range(1_000)])
     with pytest.raises(OverloadedError) as refused:
         _submit(batcher, [1])
     assert refused.value.retry_after_seconds == 1
     job = _submit(batcher, [7] * 300, lane=Lane.JOB)
     device.open.set()
-    assert _values(waiting) == list(range(100))
+    assert _values(waiting) == [n % 200 for n in range(1_000)]
     assert _values(job) == [7] * 300
     assert _values(_submit(batcher, [1])) == [1]
 

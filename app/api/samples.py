@@ -1,0 +1,112 @@
+"""`/v1/samples`: a small batch, answered at once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import Response
+
+from app.api.planning import plan_of
+from app.api.remote_engine import RemoteEngine
+from app.api.services import Provided, Services, Tenant
+from app.api.strict import StrictRoute
+from app.datasets.batch import Batch, as_grid, as_json, as_npz, as_zip, raw_images
+from app.datasets.png import encode_batch
+from app.errors import JobTooLargeError, NotAcceptableError
+from app.jobs.plan import Plan
+from app.jobs.request import JobRequest
+from app.jobs.shard import ShardRun
+
+router = APIRouter(prefix="/v1/samples", tags=["samples"], route_class=StrictRoute)
+
+MOST_SAMPLES = 4_096
+MOST_BYTES = 256 << 20
+
+Render = Callable[[Batch], bytes]
+FORMATS: dict[str, tuple[bool, Render]] = {
+    "application/zip": (True, as_zip),
+    "application/x-npz": (False, as_npz),
+    "image/png": (False, as_grid),
+    "application/json": (True, as_json),
+}
+"""Media type → whether it holds PNG files, and how it is written; the first one is the default."""
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {} for media_type in FORMATS}}
+}
+
+
+@router.post("", response_class=Response, responses=ANSWERS)
+def create_samples(
+    services: Provided,
+    tenant: Tenant,
+    body: JobRequest,
+    request: Request,
+    accept: Annotated[str, Header()] = "*/*",
+) -> Response:
+    """At most 4,096 samples, without a job: the same request and seed as a job, the same images.
+
+    `Accept` decides: `application/zip` (class folders, like the archive of a job),
+    `application/x-npz` (uint8 images, int64 labels), `image/png` (one picture of all, a class a
+    row) or `application/json` (base64 PNG files).
+    """
+    media_type = _negotiated(accept)
+    as_files, render = FORMATS[media_type]
+    with services.transaction() as session:
+        plan, specs = plan_of(session, services, tenant, body)
+    _check_size(plan)
+    engine = RemoteEngine(
+        services.workers,
+        str(request.scope.get("request_id") or secrets.token_hex(8)),
+        {spec.sha256: spec.latent_size for spec in specs},
+    )
+    batch = _draw(services, plan, engine, as_files)
+    batch.licences = [spec.licence for spec in specs]
+    headers = {
+        "Synthloom-Seed": str(plan.seed),
+        "Synthloom-Models": ", ".join(f"{model.ref}#{model.sha256}" for model in plan.models),
+        "Cache-Control": "private, no-store",
+    }
+    return Response(render(batch), media_type=media_type, headers=headers)
+
+
+def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) -> Batch:
+    batch = Batch(plan)
+    for index in range(plan.shards):
+        run = ShardRun(
+            plan=plan,
+            shard=plan.shard(index),
+            engine=engine,
+            encoders=services.encoders,
+            report=lambda _: None,
+            refusal_factor=services.settings.refusal_factor,
+            encode=encode_batch if as_files else raw_images,
+        )
+        run.write(batch)
+        batch.rows += run.rows
+    return batch
+
+
+def _negotiated(accept: str) -> str:
+    """The first format that the client lists and we have. Quality values other than 0 are equal."""
+    for entry in accept.split(","):
+        kind, _, parameters = entry.partition(";")
+        kind = kind.strip().lower()
+        if parameters.replace(" ", "") in ("q=0", "q=0.0"):
+            continue
+        for media_type in FORMATS:
+            if kind in ("*/*", media_type, f"{media_type.partition('/')[0]}/*"):
+                return media_type
+    raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")
+
+
+def _check_size(plan: Plan) -> None:
+    if plan.samples > MOST_SAMPLES or plan.samples * plan.image.bytes > MOST_BYTES:
+        raise JobTooLargeError(
+            f"At most {MOST_SAMPLES} samples and {MOST_BYTES >> 20} MiB of pixels are answered at "
+            "once. Submit a job with POST /v1/jobs for more.",
+            limit=MOST_SAMPLES,
+        )

@@ -1,0 +1,117 @@
+"""A small batch of samples in memory, and the forms it can be answered in."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.contact_sheet import contact_sheet
+from app.datasets.imagefolder import close_imagefolder
+from app.datasets.manifest import Layout, SampleRow
+from app.datasets.zip_writer import ZipWriter
+from app.jobs.plan import Plan
+
+GRID_COLUMNS = 16
+
+
+@dataclass
+class Batch:
+    """Files in the order they were made; `rows` say which sample each one is."""
+
+    plan: Plan
+    rows: list[SampleRow] = field(default_factory=list)
+    licences: list[str] = field(default_factory=list)
+    _files: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, name: str, payload: bytes) -> int:
+        """Keep one file, as a shard's run gives it."""
+        self._files[name] = payload
+        return 0
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Name and content, in the order they were made."""
+        yield from self._files.items()
+
+    def ordered(self) -> Iterator[tuple[SampleRow, bytes]]:
+        """Row and content, in order of the sample's index."""
+        layout = Layout(self.plan)
+        for row in self.rows:
+            yield row, self._files[layout.file_name(row.sample, row.cell)]
+
+    def images(self) -> NDArray[np.uint8]:
+        """uint8 [n, H, W, C] of a batch whose files are `raw_images`, in order of index."""
+        shape = self.plan.image
+        joined = b"".join(content for _, content in self.ordered())
+        pixels = np.frombuffer(joined, np.uint8)
+        return pixels.reshape(len(self.rows), shape.height, shape.width, shape.channels)
+
+    def labels(self) -> NDArray[np.int64]:
+        """int64 [n]: positions in the plan's classes, in order of index."""
+        return np.array([self.plan.cells[row.cell].label for row in self.rows], np.int64)
+
+
+def raw_images(pixels: NDArray[np.uint8]) -> list[bytes]:
+    """No encoding: the bytes of each image of uint8 [n, H, W, C]."""
+    return [image.tobytes() for image in pixels]
+
+
+def as_zip(batch: Batch) -> bytes:
+    """The archive that a job of the same plan would give."""
+    out = io.BytesIO()
+    archive = ZipWriter(out)
+    for name, content in batch.files():
+        archive.add(name, content)
+    digests = [(row.sample, row.cell, row.file_sha256) for row in batch.rows]
+    close_imagefolder(archive, batch.plan, batch.licences, [digests], lambda: None)
+    return out.getvalue()
+
+
+def as_npz(batch: Batch) -> bytes:
+    """`images` uint8 [n, H, W, C], `labels` int64 [n], `classes` str [k]."""
+    out = io.BytesIO()
+    np.savez(
+        out,
+        images=batch.images(),
+        labels=batch.labels(),
+        classes=np.array(batch.plan.classes, dtype=np.str_),
+    )
+    return out.getvalue()
+
+
+def as_grid(batch: Batch) -> bytes:
+    """One PNG of all samples, each class in rows of its own."""
+    images, labels = batch.images(), batch.labels()
+    rows: list[tuple[str, list[NDArray[np.uint8]]]] = []
+    for label, name in enumerate(batch.plan.classes):
+        mine = list(images[labels == label])
+        for start in range(0, len(mine), GRID_COLUMNS):
+            rows.append((name if not start else "", mine[start : start + GRID_COLUMNS]))
+    return contact_sheet(rows)
+
+
+def as_json(batch: Batch) -> bytes:
+    """Seed, models, and every sample with its class and its PNG file in base64."""
+    plan = batch.plan
+    document = {
+        "seed": plan.seed,
+        "models": [{"name": m.name, "version": m.version, "sha256": m.sha256} for m in plan.models],
+        "classes": list(plan.classes),
+        "samples": [
+            {
+                "index": row.sample,
+                "class": plan.classes[plan.cells[row.cell].label],
+                "label": plan.cells[row.cell].label,
+                "candidate": row.candidate,
+                "pixel_sha256": row.pixel_sha256.hex(),
+                "png": base64.b64encode(content).decode(),
+            }
+            for row, content in batch.ordered()
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False).encode()

@@ -1,0 +1,138 @@
+"""The worker's door for requests that somebody waits for: HTTP on a socket of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.errors import ConfigurationError, SynthloomError, UnauthorizedError
+from app.jobs.shard import Generates
+from app.wire import pack_drawn, unpack_draw
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/vnd.synthloom.draw"
+GENERATE_PATH = "/generate"
+_UNIX = "unix:"
+_LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
+THREADS = 128
+"""Requests of the API that may wait for the device at a time."""
+
+
+class Engine(Protocol):
+    """The engine, as far as waiting requests need it."""
+
+    def for_request(self, request_id: str) -> Generates:
+        """The engine as one request sees it."""
+
+
+class GenerationServer:
+    """Serves an engine from a thread, on a Unix socket or on a TCP address.
+
+    listen: `host:port`; empty for a Unix socket in `folder`, which only this user can enter.
+    `address` is where it can be reached, `token` what a caller must show: both go into the
+    worker's row, so that whoever can read the database, and nobody else, can ask.
+    """
+
+    def __init__(self, engine: Engine, listen: str, folder: Path, worker_id: str) -> None:
+        self._engine = engine
+        self.token = secrets.token_urlsafe(24)
+        if listen:
+            self._socket, self.address = _tcp(listen)
+        else:
+            self._socket, self.address = _unix(_socket_path(folder, worker_id))
+        self._server = uvicorn.Server(
+            uvicorn.Config(self._application(), log_config=None, access_log=False, lifespan="on")
+        )
+        self._thread = threading.Thread(target=self._run, name="generation-server", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve; returns at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving, and remove the socket."""
+        self._server.should_exit = True
+        self._thread.join(5.0)
+        if self.address.startswith(_UNIX):
+            Path(self.address.removeprefix(_UNIX)).unlink(missing_ok=True)
+
+    def _run(self) -> None:
+        # Not `run`: that one takes over the signals, which belong to the worker.
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+    def _application(self) -> Starlette:
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+            yield
+
+        return Starlette(
+            routes=[Route(GENERATE_PATH, self._generate, methods=["POST"])],
+            exception_handlers={SynthloomError: _problem},
+            lifespan=lifespan,
+        )
+
+    async def _generate(self, request: Request) -> Response:
+        shown = request.headers.get("authorization", "")
+        if not secrets.compare_digest(shown.encode(), f"Bearer {self.token}".encode()):
+            raise UnauthorizedError("Only the service itself may ask a worker.")
+        body = await request.body()
+        answer = await anyio.to_thread.run_sync(self._answer, body)
+        return Response(answer, media_type=MEDIA_TYPE)
+
+    def _answer(self, body: bytes) -> bytes:
+        draw = unpack_draw(body)
+        seat = self._engine.for_request(draw.source)
+        made = seat.generate(draw.model, draw.z, draw.labels, draw.batch)
+        return pack_drawn(made.pixels, made.finite)
+
+
+def _tcp(listen: str) -> tuple[socket.socket, str]:
+    host, _, port = listen.rpartition(":")
+    try:
+        made = socket.create_server((host, int(port)))
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigurationError(
+            f"A worker can't listen on {listen!r}: {error}. Set SYNTHLOOM_WORKER_LISTEN to a "
+            "host:port of this machine, or leave it empty for a Unix socket."
+        ) from error
+    return made, "http://{}:{}".format(*made.getsockname()[:2])
+
+
+def _unix(path: Path) -> tuple[socket.socket, str]:
+    path.unlink(missing_ok=True)  # of a worker of this name that was killed
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.bind(str(path))
+    return made, f"{_UNIX}{path}"
+
+
+def _socket_path(folder: Path, worker_id: str) -> Path:
+    name = f"{hashlib.sha256(worker_id.encode()).hexdigest()[:12]}.sock"
+    if len(str(folder / name).encode()) > _LONGEST_SOCKET_PATH:
+        folder = Path(tempfile.gettempdir()) / f"synthloom-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / name
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SynthloomError)
+    body: dict[str, Any] = error.problem()
+    return JSONResponse(body, error.status, media_type="application/problem+json")

@@ -1,0 +1,123 @@
+"""Latents to a worker and pixels back, as bytes: a JSON header and raw arrays, nothing to execute.
+
+4 bytes   length of the header, big-endian
+header    JSON
+arrays    as the header says, C order, little-endian
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import MalformedRequestError
+
+_LENGTH = struct.Struct(">I")
+_MOST_HEADER_BYTES = 4_096
+
+
+class Draw(NamedTuple):
+    """What a worker is asked for."""
+
+    model: str
+    """SHA-256 of a registered model."""
+    z: NDArray[np.float32]
+    """[n, latent_size]"""
+    labels: NDArray[np.int64] | None
+    """[n], or None for a model that takes none."""
+    batch: int
+    source: str
+    """Whose turn among waiting requests this takes."""
+
+
+class Drawn(NamedTuple):
+    """What a worker answers."""
+
+    pixels: NDArray[np.uint8]
+    """[n, H, W, C]"""
+    finite: NDArray[np.bool_]
+    """[n]"""
+
+
+def pack_draw(draw: Draw) -> bytes:
+    """The body of a request."""
+    header = {
+        "model": draw.model,
+        "shape": list(draw.z.shape),
+        "labels": draw.labels is not None,
+        "batch": draw.batch,
+        "source": draw.source,
+    }
+    arrays = [np.ascontiguousarray(draw.z, "<f4")]
+    if draw.labels is not None:
+        arrays.append(np.ascontiguousarray(draw.labels, "<i8"))
+    return _pack(header, arrays)
+
+
+def unpack_draw(body: bytes) -> Draw:
+    """The request of a body. Raises MalformedRequestError."""
+    header, rest = _unpack(body)
+    count, size = _shape(header, 2)
+    z = _array(rest, 0, np.dtype("<f4"), count * size).reshape(count, size)
+    labels = None
+    if header.get("labels"):
+        labels = _array(rest, z.nbytes, np.dtype("<i8"), count).astype(np.int64)
+    return Draw(
+        str(header.get("model")),
+        z.astype(np.float32),
+        labels,
+        int(header.get("batch", 0)),
+        str(header.get("source")),
+    )
+
+
+def pack_drawn(pixels: NDArray[np.uint8], finite: NDArray[np.bool_]) -> bytes:
+    """The body of an answer."""
+    header = {"shape": list(pixels.shape)}
+    return _pack(header, [finite.astype(np.uint8), np.ascontiguousarray(pixels)])
+
+
+def unpack_drawn(body: bytes) -> Drawn:
+    """The answer of a body. Raises MalformedRequestError."""
+    header, rest = _unpack(body)
+    shape = _shape(header, 4)
+    finite = _array(rest, 0, np.dtype(np.uint8), shape[0]).astype(np.bool_)
+    pixels = _array(rest, shape[0], np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
+    return Drawn(pixels, finite)
+
+
+def _pack(header: dict[str, Any], arrays: list[NDArray[Any]]) -> bytes:
+    text = json.dumps(header).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, *(array.tobytes() for array in arrays)])
+
+
+def _unpack(body: bytes) -> tuple[dict[str, Any], memoryview]:
+    try:
+        [length] = _LENGTH.unpack_from(body)
+        if length > _MOST_HEADER_BYTES:
+            raise ValueError("header too long")
+        header = json.loads(body[_LENGTH.size : _LENGTH.size + length])
+    except (struct.error, ValueError) as error:
+        raise MalformedRequestError("The message between API and worker is damaged.") from error
+    return header, memoryview(body)[_LENGTH.size + length :]
+
+
+def _shape(header: dict[str, Any], dimensions: int) -> tuple[int, ...]:
+    shape = header.get("shape")
+    if (
+        not isinstance(shape, list)
+        or len(shape) != dimensions
+        or not all(isinstance(side, int) and side >= 0 for side in shape)
+    ):
+        raise MalformedRequestError("The message between API and worker has no valid shape.")
+    return tuple(shape)
+
+
+def _array(rest: memoryview, start: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    if start + count * dtype.itemsize > len(rest):
+        raise MalformedRequestError("The message between API and worker is cut short.")
+    return np.frombuffer(rest, dtype, count, start)

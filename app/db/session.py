@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from app.errors import StorageFullError, SynthloomError, UnavailableError
@@ -50,6 +51,11 @@ def transaction(engine: sa.Engine) -> Iterator[Session]:
             yield session
     except IntegrityError:
         raise
+    except PoolTimeoutError as error:
+        raise UnavailableError(
+            "Every connection to the database is in use. Try again in a few seconds.",
+            retry_after_seconds=5,
+        ) from error
     except OperationalError as error:
         if "full" in str(error.orig):
             raise StorageFullError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from sqlalchemy.orm import Session
 
 from app.db.session import now, storable
 from app.db.tables import Model
-from app.errors import NotFoundError
+from app.errors import ConflictError, NotFoundError
 from app.storage import LocalStorage
 from models.files import WEIGHTS_FILE
 from models.spec import ModelSpec
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 
@@ -28,13 +31,15 @@ def register(
 ) -> Model:
     """Register a checkpoint; the same content again is the row that is there already.
 
-    Files first, row after: a crash between them leaves files that nothing names.
+    Files first, row after: a crash between them leaves files that nothing names. Raises
+    ConflictError when the name and version belong to other content.
     """
     known = session.execute(
         sa.select(Model).where(Model.tenant_id == tenant_id, Model.sha256 == spec.sha256)
     ).scalar_one_or_none()
     if known is not None:
         return known
+    _refuse_other_content(session, tenant_id, spec)
     base = f"models/{tenant_id}/{spec.sha256}"
     weights_key = f"{base}/{WEIGHTS_FILE}"
     preview_key = f"{base}/preview.png" if preview else None
@@ -62,14 +67,17 @@ def register_shipped(session: Session, storage: LocalStorage, tenant_id: str) ->
 
     for directory, spec in shipped():
         preview = directory / "preview.png"
-        register(
-            session,
-            storage,
-            tenant_id,
-            spec,
-            directory / WEIGHTS_FILE,
-            preview if preview.exists() else None,
-        )
+        try:
+            register(
+                session,
+                storage,
+                tenant_id,
+                spec,
+                directory / WEIGHTS_FILE,
+                preview if preview.exists() else None,
+            )
+        except ConflictError as error:
+            log.warning("the shipped model is left out: %s", error)
 
 
 def find(session: Session, tenant_id: str, ref: str) -> Model:
@@ -105,6 +113,19 @@ def by_content(session: Session, tenant_id: str, sha256: str) -> Model | None:
 def spec_of(model: Model) -> ModelSpec:
     """The spec of a registered model."""
     return ModelSpec.model_validate(model.spec)
+
+
+def _refuse_other_content(session: Session, tenant_id: str, spec: ModelSpec) -> None:
+    other = session.execute(
+        sa.select(Model.id).where(
+            Model.tenant_id == tenant_id, Model.name == spec.name, Model.version == spec.version
+        )
+    ).scalar_one_or_none()
+    if other is not None:
+        raise ConflictError(
+            f"{spec.ref} is registered with other content, and a version never changes. Give "
+            "this one a version of its own."
+        )
 
 
 def _newness(model: Model) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -71,16 +71,17 @@ def _api_key(settings: Settings) -> str:
 
 
 def _write_key(path: Path) -> str:
-    key = f"sl_{secrets.token_urlsafe(32)}"
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
+    """Write a new key, whole or not at all. Of two starts at once, both go on with one key."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{key}\n")
+        file.write(f"sl_{secrets.token_urlsafe(32)}\n")
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
-    return key
+    with suppress(FileExistsError):
+        os.link(part, path)
+    part.unlink()
+    return path.read_text().strip()
 
 
 def _ensure_tenant(session: Session) -> None:

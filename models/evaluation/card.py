@@ -22,6 +22,8 @@ def write_card(path: Path, spec: ModelSpec, parameters: int, notes: str) -> None
 def _heading(spec: ModelSpec, parameters: int) -> str:
     image = spec.image
     classes = ", ".join(spec.classes) or "none: it cannot be asked for a class"
+    options = f", {_plain(spec.options)}" if spec.options else ""
+    channels = "1 channel" if image.channels == 1 else f"{image.channels} channels"
     return f"""# {spec.name}
 
 {spec.description}
@@ -31,8 +33,8 @@ def _heading(spec: ModelSpec, parameters: int) -> str:
 | | |
 |---|---|
 | version | {spec.version} |
-| architecture | `{spec.architecture}` ({spec.family}), options `{spec.options}` |
-| images | {image.height} x {image.width}, {image.channels} channel(s) |
+| architecture | `{spec.architecture}` ({spec.family}){options} |
+| images | {image.height} x {image.width}, {channels} |
 | classes | {classes} |
 | latent size | {spec.latent_size} |
 | parameters | {parameters:,}, stored as float16: {spec.weights.bytes / MEBIBYTE:.2f} MiB |
@@ -75,6 +77,8 @@ def _training(spec: ModelSpec) -> str:
 
 
 def _plain(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return str(value)

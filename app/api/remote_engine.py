@@ -123,12 +123,13 @@ class RemoteEngine:
     workers: RemoteWorkers
     request_id: str
     latent_sizes: Mapping[str, int]
+    precision: str
 
     def generate(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
     ) -> Drawn:
         """Images of one batch."""
-        return self.workers.ask(Draw(model, z, labels, batch, self.request_id))
+        return self.workers.ask(Draw(model, z, labels, batch, self.precision, self.request_id))
 
     def latent_size(self, model: str) -> int:
         """Length of one latent, from the model's spec."""

@@ -62,6 +62,7 @@ def create_samples(
         services.workers,
         str(request.scope.get("request_id") or secrets.token_hex(8)),
         {spec.sha256: spec.latent_size for spec in specs},
+        plan.precision,
     )
     batch = _draw(services, plan, engine, as_files)
     batch.licences = [spec.licence for spec in specs]

@@ -43,6 +43,7 @@ class Services:
             shard_samples=self.settings.shard_samples,
             engine_batch=self.settings.engine_batch,
             encoder=encoder_name(),
+            precision=self.settings.precision,
         )
         self.workers = RemoteWorkers(
             self.transaction, self.settings.lease_seconds, self.settings.sync_waiting_samples

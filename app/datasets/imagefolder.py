@@ -106,6 +106,7 @@ def dataset_document(plan: Plan, licences: Sequence[str]) -> bytes:
         ],
         "shards": plan.shards,
         "engine_batch": plan.engine_batch,
+        "precision": plan.precision,
         "encoder": plan.encoder,
     }
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,19 @@ class Lane(IntEnum):
     """Shards of jobs."""
 
 
-Run = Callable[[Generator, NDArray[np.float32], NDArray[np.int64] | None, int], Pixels]
-"""One padded batch on the device: (generator, z, labels, batch size) → pixels of the z given."""
+class Kind(NamedTuple):
+    """What requests must have in common to share a batch."""
+
+    model: str
+    """SHA-256."""
+    batch: int
+    """Most samples of a batch, and the padded size of one that holds samples of a job."""
+    precision: str
+
+
+Run = Callable[[Generator, NDArray[np.float32], NDArray[np.int64] | None, int, str], Pixels]
+"""One padded batch on the device: (generator, z, labels, batch size, precision) → pixels of the
+z given."""
 
 
 @dataclass(eq=False)
@@ -43,7 +55,7 @@ class _Item:
     """One request; `done` of its samples are answered, `taken` are answered or under way."""
 
     lane: Lane
-    key: tuple[str, int]
+    kind: Kind
     source: str
     generator: Generator
     z: NDArray[np.float32]
@@ -85,12 +97,12 @@ class _Turns:
         """The item whose turn it is."""
         return next(iter(self._sources.values()))[0]
 
-    def take(self, key: tuple[str, int], room: int) -> list[_Slice]:
-        """At most `room` samples of items with this key; who gave some goes to the end."""
+    def take(self, kind: Kind, room: int) -> list[_Slice]:
+        """At most `room` samples of items of this kind; who gave some goes to the end."""
         slices: list[_Slice] = []
         for source in list(self._sources):
             items = self._sources[source]
-            while room and items and items[0].key == key:
+            while room and items and items[0].kind == kind:
                 room -= self._cut(items, room, slices)
             if not items:
                 del self._sources[source]
@@ -137,18 +149,17 @@ class Batcher:
         self,
         lane: Lane,
         source: str,
-        model: str,
+        kind: Kind,
         generator: Generator,
         z: NDArray[np.float32],
         labels: NDArray[np.int64] | None,
-        batch: int,
     ) -> Future[Pixels]:
         """Queue latents; the future holds the pixels of all of them, in order.
 
-        source: who takes turns, e.g. the job. batch: size of the batches they run in.
+        source: who takes turns, e.g. the job.
         Raises OverloadedError when the synchronous lane is full.
         """
-        item = _Item(lane, (model, batch), source, generator, z, labels)
+        item = _Item(lane, kind, source, generator, z, labels)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -188,30 +199,30 @@ class Batcher:
         with self._changed:
             while not self._closed:
                 if self._lanes[Lane.SYNC]:
-                    return self._gather(self._lanes[Lane.SYNC].first().key)
+                    return self._gather(self._lanes[Lane.SYNC].first().kind)
                 if self._lanes[Lane.JOB]:
-                    return self._gather(self._lanes[Lane.JOB].first().key)
+                    return self._gather(self._lanes[Lane.JOB].first().kind)
                 self._changed.wait()
         return None
 
-    def _gather(self, key: tuple[str, int]) -> list[_Slice]:
+    def _gather(self, kind: Kind) -> list[_Slice]:
         """Fill a batch of one model: synchronous requests first, then jobs."""
         slices: list[_Slice] = []
         deadline = time.monotonic() + self._linger
         while True:
-            room = key[1] - sum(piece.stop - piece.start for piece in slices)
+            room = kind.batch - sum(piece.stop - piece.start for piece in slices)
             for lane in Lane:
-                taken = self._lanes[lane].take(key, room)
+                taken = self._lanes[lane].take(kind, room)
                 room -= sum(piece.stop - piece.start for piece in taken)
                 slices += taken
             pause = deadline - time.monotonic()
-            if not room or pause <= 0 or self._closed or self._work_for_others(key):
+            if not room or pause <= 0 or self._closed or self._work_for_others(kind):
                 return slices
             self._changed.wait(pause)
 
-    def _work_for_others(self, key: tuple[str, int]) -> bool:
+    def _work_for_others(self, kind: Kind) -> bool:
         """Whether waiting for more of one model would keep another one waiting."""
-        return any(turns and turns.first().key != key for turns in self._lanes.values())
+        return any(turns and turns.first().kind != kind for turns in self._lanes.values())
 
     def _forward(self, slices: list[_Slice]) -> Pixels:
         first = slices[0].item
@@ -220,7 +231,8 @@ class Batcher:
         if first.labels is not None:
             parts = [_labels(piece)[piece.start : piece.stop] for piece in slices]
             labels = np.concatenate(parts)
-        made = self._run(first.generator, z, labels, _padded_size(slices, len(z)))
+        size = _padded_size(slices, len(z))
+        made = self._run(first.generator, z, labels, size, first.kind.precision)
         if len(made.pixels) != len(z) or len(made.finite) != len(z):
             raise ModelUnusableError(f"{len(z)} images were asked for, {len(made.pixels)} came.")
         return made
@@ -256,7 +268,7 @@ def _padded_size(slices: list[_Slice], count: int) -> int:
     One of waiting requests only is padded to a power of two: few shapes, and nobody waits for
     hundreds of images where three were asked for.
     """
-    size = slices[0].item.key[1]
+    size = slices[0].item.kind.batch
     if any(piece.item.lane is Lane.JOB for piece in slices):
         return size
     return min(size, max(SMALLEST_BATCH, 1 << (count - 1).bit_length()))

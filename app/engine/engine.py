@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.engine.batcher import Batcher, Lane, Run
+from app.engine.batcher import Batcher, Kind, Lane, Run
 from app.engine.devices import environment
 from app.engine.residents import Loader, Residents
 from app.errors import ModelCorruptError, ModelUnusableError
@@ -42,13 +42,13 @@ class Engine:
         """SHA-256 of the models that are loaded, the least recently used first."""
         return self._residents.loaded
 
-    def for_job(self, job_id: str) -> Seat:
+    def for_job(self, job_id: str, precision: str = "float32") -> Seat:
         """The engine as a job sees it: behind whoever waits, in turn with the other jobs."""
-        return Seat(self, Lane.JOB, job_id)
+        return Seat(self, Lane.JOB, job_id, precision)
 
-    def for_request(self, request_id: str) -> Seat:
+    def for_request(self, request_id: str, precision: str = "float32") -> Seat:
         """The engine as somebody sees it who waits for the answer: ahead of the jobs."""
-        return Seat(self, Lane.SYNC, request_id)
+        return Seat(self, Lane.SYNC, request_id, precision)
 
     def generate(
         self,
@@ -67,9 +67,8 @@ class Engine:
         with self._using(model) as generator:
             # Before it meets the requests of others, which must not fail with it.
             check_inputs(generator, z, labels)
-            return self._batcher.submit(
-                seat.lane, seat.source, model, generator, z, labels, batch
-            ).result()
+            kind = Kind(model, batch, seat.precision)
+            return self._batcher.submit(seat.lane, seat.source, kind, generator, z, labels).result()
 
     def latent_size(self, model: str) -> int:
         """Length of one latent of a model; loads the model."""
@@ -101,6 +100,7 @@ class Seat:
     engine: Engine
     lane: Lane
     source: str
+    precision: str
 
     def generate(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -49,8 +50,9 @@ class Forward:
         z: NDArray[np.float32],
         labels: NDArray[np.int64] | None,
         batch: int,
+        precision: str = "float32",
     ) -> Pixels:
-        """Pixels of at most `batch` latents.
+        """Pixels of at most `batch` latents, computed in `float32` or mostly in `bfloat16`.
 
         Raises DeviceMemoryError when a single one is too many.
         """
@@ -58,7 +60,8 @@ class Forward:
         if labels is not None:
             conditions = _padded(labels, batch)
         memory = self._memories.setdefault(generator, _Memory())
-        while (made := self._try(generator, padded, conditions, memory.limit or batch)) is None:
+        run = partial(self._try, generator, padded, conditions, precision == "bfloat16")
+        while (made := run(memory.limit or batch)) is None:
             # Here, outside of `except`, nothing holds the tensors of the failed pass any more.
             _free_memory()
             if memory.limit == 1:
@@ -75,14 +78,16 @@ class Forward:
         generator: Generator,
         z: NDArray[np.float32],
         labels: NDArray[np.int64] | None,
+        bfloat16: bool,
         size: int,
     ) -> Pixels | None:
         """The batch in pieces; None when the device ran out of memory."""
         try:
-            made = [
-                sample(generator, z[at : at + size], _cut(labels, at, size))
-                for at in range(0, len(z), size)
-            ]
+            with torch.autocast(generator.device.type, torch.bfloat16, enabled=bfloat16):
+                made = [
+                    sample(generator, z[at : at + size], _cut(labels, at, size))
+                    for at in range(0, len(z), size)
+                ]
         except torch.OutOfMemoryError:
             return None
         except torch.AcceleratorError as error:

@@ -79,6 +79,8 @@ class Plan:
     engine_batch: int
     encoder: str
     """Name and version of the image encoder: the same plan gives the same bytes."""
+    precision: str = "float32"
+    """What the generators compute in: `float32` or `bfloat16`."""
 
     @cached_property
     def samples(self) -> int:

@@ -62,6 +62,7 @@ class Limits:
     shard_samples: int
     engine_batch: int
     encoder: str
+    precision: str = "float32"
 
 
 def make_plan(
@@ -99,6 +100,7 @@ def make_plan(
         shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
         engine_batch=limits.engine_batch,
         encoder=limits.encoder,
+        precision=limits.precision,
     )
 
 

@@ -37,7 +37,7 @@ class JobEngine(Protocol):
     def environment(self) -> dict[str, str]:
         """Device and versions, for the manifest."""
 
-    def for_job(self, job_id: str) -> Generates:
+    def for_job(self, job_id: str, precision: str) -> Generates:
         """The engine as that job sees it."""
 
 
@@ -113,7 +113,7 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
     run = ShardRun(
         plan=lease.plan,
         shard=lease.plan.shard(lease.shard),
-        engine=context.engine.for_job(lease.job_id),
+        engine=context.engine.for_job(lease.job_id, lease.plan.precision),
         encoders=context.encoders,
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.engine.batcher import Batcher, Lane
+from app.engine.batcher import Batcher, Kind, Lane
 from app.errors import ModelUnusableError, OverloadedError
 from models.generator import Pixels
 
@@ -28,7 +28,7 @@ class Device:
         self.broken: list[float] = []
         self.lose = 0
 
-    def __call__(self, generator: Any, z: Any, labels: Any, batch: int) -> Pixels:
+    def __call__(self, generator: Any, z: Any, labels: Any, batch: int, precision: str) -> Pixels:
         assert 0 < len(z) <= batch
         self.busy.set()
         assert self.open.wait(10)
@@ -176,7 +176,7 @@ def _submit(
 ) -> Future[Pixels]:
     z = np.array(values, np.float32)[:, None]
     generator: Any = model
-    return batcher.submit(lane, source, model, generator, z, None, BATCH)
+    return batcher.submit(lane, source, Kind(model, BATCH, "float32"), generator, z, None)
 
 
 def _values(future: Future[Pixels]) -> list[int]:

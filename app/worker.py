@@ -20,7 +20,7 @@ from app import catalogue
 from app.db.migrate import check
 from app.db.session import create_engine, now, transaction
 from app.db.tables import Model, Worker
-from app.engine.devices import choose_device, place
+from app.engine.devices import choose_device
 from app.engine.engine import Engine, Limits
 from app.engine.forward import Forward
 from app.errors import ModelCorruptError, UnavailableError
@@ -94,7 +94,7 @@ def _model_loader(
             raise ModelCorruptError(
                 f"Model {sha256[:12]}… is no longer registered. Register it again."
             )
-        return place(load(catalogue.spec_of(row), storage.path(row.weights_key)), device)
+        return load(catalogue.spec_of(row), storage.path(row.weights_key), device)
 
     return load_model
 

@@ -102,5 +102,5 @@ def test_every_command_does_what_it_says(server: Server, tmp_path: Path) -> None
     assert verify(tmp_path / "sandals.zip").images == 40
     rows = [json.loads(line) for line in (tmp_path / "manifest.ndjson").read_text().splitlines()]
     assert [row["index"] for row in rows] == list(range(250))
-    for picture in ("preview.png", "first.png"):
+    for picture in ("preview.png", "first.png", "grid.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.db.migrate import migrate
+from app.db.migrate import migrate, one_at_a_time
 from app.db.session import create_engine, now, transaction
 from app.db.tables import DEFAULT_TENANT, ApiKey, Tenant
 from app.errors import ConfigurationError
@@ -30,12 +30,14 @@ def prepare(settings: Settings) -> None:
     migrate(settings.sqlalchemy_url)
     key = _api_key(settings)
     database = create_engine(settings.sqlalchemy_url)
+    storage = LocalStorage(settings.objects_dir)
     try:
-        with transaction(database) as session:
-            _ensure_tenant(session)
-            _ensure_key(session, key)
-        with transaction(database) as session:
-            catalogue.register_shipped(session, LocalStorage(settings.objects_dir), DEFAULT_TENANT)
+        with one_at_a_time(database):
+            with transaction(database) as session:
+                _ensure_tenant(session)
+                _ensure_key(session, key)
+            with transaction(database) as session:
+                catalogue.register_shipped(session, storage, DEFAULT_TENANT)
     finally:
         database.dispose()
 

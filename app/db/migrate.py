@@ -31,7 +31,7 @@ def migrate(url: str) -> None:
     """
     engine = create_engine(url)
     try:
-        with _answering(engine), _one_at_a_time(engine, url):
+        with _answering(engine), one_at_a_time(engine):
             with engine.connect() as connection:
                 _refuse_newer(connection)
                 config = alembic_config()
@@ -93,7 +93,8 @@ def _refuse_newer(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _one_at_a_time(engine: sa.Engine, url: str) -> Iterator[None]:
+def one_at_a_time(engine: sa.Engine) -> Iterator[None]:
+    """Of several processes that start on one database, one is in this block."""
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
             # Not pg_advisory_lock: a statement that waits keeps its snapshot, and the engine's
@@ -106,7 +107,7 @@ def _one_at_a_time(engine: sa.Engine, url: str) -> Iterator[None]:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
                 connection.commit()
         return
-    path = Path(sa.make_url(url).database or "")
+    path = Path(engine.url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.migrate-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/vnd.synthloom.draw"
 GENERATE_PATH = "/generate"
 _UNIX = "unix:"
+_EVERYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - refused
 _LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes
 THREADS = 128
 """Requests of the API that may wait for the device at a time."""
@@ -107,9 +108,16 @@ class GenerationServer:
 
 def _tcp(listen: str) -> tuple[socket.socket, str]:
     host, _, port = listen.rpartition(":")
+    if host in _EVERYWHERE:
+        raise ConfigurationError(
+            f"SYNTHLOOM_WORKER_LISTEN={listen} is no address that another machine could ask. Give "
+            "the name under which this machine is reached, like gpu-3:0."
+        )
     try:
+        if int(port) not in range(1 << 16):
+            raise ValueError("there is no such port")
         made = socket.create_server((host, int(port)))
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"A worker can't listen on {listen!r}: {error}. Set SYNTHLOOM_WORKER_LISTEN to a "
             "host:port of this machine, or leave it empty for a Unix socket."

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["float32", "bfloat16"]
+
+_PREFIX = "SYNTHLOOM_"
+_OF_CLIENTS = {"SYNTHLOOM_SERVER"}
+"""Variables that only the command line reads."""
 
 
 class Settings(BaseSettings):
     """One small class for a deployment; every field is documented under it."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SYNTHLOOM_",
+        env_prefix=_PREFIX,
         env_file=".env",
         env_ignore_empty=True,
         dotenv_filtering="match_prefix",
@@ -103,6 +108,14 @@ class Settings(BaseSettings):
 
     worker_name: str = Field(default_factory=lambda: socket.gethostname())
     """Name of this machine in worker ids; give each machine its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misspelled(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A misspelled variable of the environment is unknown, as one of the file is."""
+        names = {name.upper() for name in os.environ} - _OF_CLIENTS
+        given = {n.removeprefix(_PREFIX).lower() for n in names if n.startswith(_PREFIX)}
+        return {**dict.fromkeys(given - set(cls.model_fields)), **values}
 
     @field_validator("database_url")
     @classmethod

@@ -98,6 +98,14 @@ def test_a_misspelled_setting_is_refused(tmp_path: Path) -> None:
         Settings()
 
 
+def test_a_misspelled_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHLOOM_SERVER", "http://127.0.0.1:8008")  # of the command line
+    assert Settings().port == 8008
+    monkeypatch.setenv("SYNTHLOOM_PROT", "1")
+    with pytest.raises(pydantic.ValidationError, match="prot"):
+        Settings()
+
+
 def test_other_programs_may_share_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("POSTGRES_PASSWORD=x\nSYNTHLOOM_PORT=1\n")
     assert Settings().port == 1

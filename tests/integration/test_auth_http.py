@@ -41,7 +41,7 @@ def filled(path: str, job: str = "job_0", model: str = "fashion-cgan") -> str:
 
 
 def body_of(method: str, path: str) -> Any:
-    creates = method == "POST" and path in ("/v1/jobs", "/v1/jobs/estimate")
+    creates = method == "POST" and "{job_id}" not in path
     return REQUEST if creates else None
 
 

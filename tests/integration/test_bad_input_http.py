@@ -129,7 +129,7 @@ def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/estimate"])
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/estimate", "/v1/samples"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_body_is_refused_and_leaves_nothing(service: Service, name: str, path: str) -> None:
     case = CASES[name]

@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     """Where generators run. `auto` takes CUDA, then MPS, then the CPU."""
 
     engine_batch: int = Field(default=256, ge=1, le=8192)
-    """Images in one forward pass. Batches are padded to it, because pixels are only
-    reproducible at a fixed batch size; each job keeps the value it was submitted with."""
+    """Most images in one forward pass. Batches are padded to a fixed size, because pixels are
+    only promised to be reproducible at one; each job keeps the size it was submitted with."""
 
     precision: Precision = "float32"
     """What generators compute in; each job keeps the value it was submitted with. `bfloat16`

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
+_SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,14 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     for k in by_remainder[: total - sum(parts)]:
         parts[k] += 1
     return parts
+
+
+def engine_batch(samples: int, most: int) -> int:
+    """Size of the padded batches of a job: a power of two where that already holds all of it.
+
+    Ten samples are not worth a forward pass of hundreds.
+    """
+    return min(most, max(_SMALLEST_BATCH, 1 << (samples - 1).bit_length()))
 
 
 def shard_count(

@@ -14,7 +14,7 @@ from app.errors import (
     UnknownClassError,
     ValidationError,
 )
-from app.jobs.plan import Cell, Plan, PlannedModel, apportion, shard_count
+from app.jobs.plan import Cell, Plan, PlannedModel, apportion, engine_batch, shard_count
 from models.spec import ModelSpec
 
 MAX_SEED = 2**53 - 1
@@ -98,7 +98,7 @@ def make_plan(
         cells=_cells(quotas, specs, weights, classes),
         image=specs[0].image,
         shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
-        engine_batch=limits.engine_batch,
+        engine_batch=engine_batch(total, limits.engine_batch),
         encoder=limits.encoder,
         precision=limits.precision,
     )

@@ -12,13 +12,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import figures
+from tests.benchmarks import figures, parts
 
 GOALS = {
     "job_over_bare_loop": "≤ 1.5",
     "worker_memory_growth": "≤ 1.10",
     "api_memory_growth": "≤ 1.10",
     "api_ready_seconds": "≤ 3",
+    "small_job_ms": "≤ 250",
+    "png_over_pillow": "≥ 3",
+    "rows_per_second_sqlite": "≥ 250,000",
+    "rows_per_second_postgresql": "≥ 250,000",
+    "sync_over_bare": "≥ 0.95",
+    "sync_lone_more_ms": "≤ 5",
 }
 
 
@@ -52,6 +58,9 @@ def _measures(folder: Path, options: argparse.Namespace) -> list[Callable[[], di
         lambda: figures.start_seconds(folder, options.rounds),
         lambda: figures.small_job_ms(folder, 10 * options.rounds),
         lambda: figures.job_over_bare_loop(folder, options.samples, options.rounds),
+        lambda: figures.waiting_requests(folder, clients=64, samples=16, seconds=8.0),
+        parts.png_over_pillow,
+        lambda: parts.rows_per_second(folder),
         lambda: figures.memory_growth(folder, options.few, options.many),
     ]
 

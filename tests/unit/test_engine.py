@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,6 +193,36 @@ def test_a_generator_that_loses_an_image_is_unusable() -> None:
     engine, seat = seat_of(Broken(wrong_shape=True))
     with pytest.raises(ModelUnusableError):
         seat.generate("broken", np.zeros((3, 3), np.float32), None, 8)
+    engine.close()
+
+
+class Held(Broken):
+    """Runs no batch before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running, self.let = threading.Event(), threading.Event()
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        self.running.set()
+        assert self.let.wait(30)
+        return super().forward(z, labels)
+
+
+def test_what_can_never_run_does_not_wait_for_the_device() -> None:
+    """So it can't take down a batch that it would share with others."""
+    generator = Held()
+    engine, seat = seat_of(generator)
+    z = np.zeros((2, 3), np.float32)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(seat.generate, "held", z, None, 8)
+        assert generator.running.wait(30)
+        second = pool.submit(seat.generate, "held", z, None, 8)
+        with pytest.raises(ModelUnusableError):
+            seat.generate("held", z, np.zeros(2, np.int64), 8)
+        generator.let.set()
+        assert first.result(30).finite.all()
+        assert second.result(30).finite.all()
     engine.close()
 
 

@@ -87,6 +87,14 @@ def test_folders_that_keep_their_encoding_can_be_undone() -> None:
     assert [class_name(folder) for folder in directories(classes).values()] == classes
 
 
+def test_a_name_that_differs_only_in_case_is_told_apart_by_its_position() -> None:
+    assert directories(["bag", "BAG", "class-00001"]) == {
+        "bag": "bag",
+        "BAG": "class-00001",
+        "class-00001": "class-00002",
+    }
+
+
 def test_a_thousand_names_that_differ_only_in_case_or_length() -> None:
     classes = ["x" * (201 + k) for k in range(500)] + ["y" * 5 + "Y" * k for k in range(500)]
     folders = directories(classes)

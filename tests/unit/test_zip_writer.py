@@ -165,6 +165,8 @@ def test_members_beyond_four_gibibytes(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as found:
         assert len(found.namelist()) == 166
         assert found.read("beyond") == b"here"
+        assert found.getinfo("beyond").extract_version == 45
+        assert found.getinfo("zeros/0").extract_version == 20
         assert [(name, found.read(name)) for name, _ in tail] == tail
         with found.open("zeros/64") as member:
             assert member.read(MIB) == ZEROS[:MIB]

@@ -23,12 +23,13 @@ def _heading(spec: ModelSpec, parameters: int) -> str:
     image = spec.image
     classes = ", ".join(spec.classes) or "none: it cannot be asked for a class"
     options = f", {_plain(spec.options)}" if spec.options else ""
+    rows = ", one class a row" if spec.conditional else ""
     channels = "1 channel" if image.channels == 1 else f"{image.channels} channels"
     return f"""# {spec.name}
 
 {spec.description}
 
-![Contact sheet, one class a row](preview.png)
+![Contact sheet{rows}](preview.png)
 
 | | |
 |---|---|

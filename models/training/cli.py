@@ -25,6 +25,9 @@ def train(
     base: Annotated[int, typer.Option(help="Channels at full size (convolutional ones)")] = 32,
     snapshot_minutes: Annotated[float, typer.Option(help="Between snapshots")] = 5.0,
     validation: Annotated[int, typer.Option(help="Last images kept out of training")] = 0,
+    pixel_variance: Annotated[
+        float | None, typer.Option(help="Of the normal about each pixel (vae, cvae)")
+    ] = None,
     bfloat16: Annotated[bool, typer.Option(help="Products in bfloat16")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads")] = 1,
 ) -> None:
@@ -33,7 +36,7 @@ def train(
         raise typer.BadParameter(f"{architecture!r} is not one of: {', '.join(sorted(RECIPES))}")
     config = TrainingConfig(
         architecture=architecture, name=name, conditional=not unconditional, base=base, seed=seed,
-        epochs=epochs, minutes=minutes, snapshot_minutes=snapshot_minutes, validation=validation,
+        epochs=epochs, minutes=minutes, snapshot_minutes=snapshot_minutes, validation=validation, pixel_variance=pixel_variance,
         bfloat16=bfloat16, threads=threads,
     )  # fmt: skip
     try:

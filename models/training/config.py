@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -21,6 +21,8 @@ class Recipe:
     betas: Adam's decay rates of the first and second moment.
     average_decay: of the moving average of the generator's weights, per step (Karras et al. 2018).
     epochs: passes over the data unless told otherwise.
+    pixel_variance: of the normal about each pixel, in units of (0, 1); variational models only.
+        It sets what a detail may cost in divergence.
     """
 
     loss: Literal["hinge", "logistic", "elbo"]
@@ -31,14 +33,15 @@ class Recipe:
     batch_size: int
     latent_size: int
     epochs: int
+    pixel_variance: float | None = None
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "mlp_gan": Recipe("logistic", 2e-4, 2e-4, (0.5, 0.999), 0.999, 64, 100, 100),
         "cgan": Recipe("hinge", 2e-4, 4e-4, (0.0, 0.99), 0.999, 64, 64, 40),
-        "vae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40),
-        "cvae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40),
+        "vae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40, 0.08),
+        "cvae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40, 0.08),
     }
 )
 
@@ -53,6 +56,7 @@ class TrainingConfig:
     seed: of the first weights, the order of images, latents and dropout.
     snapshot_minutes: between saves of the averaged generator, of which the best is chosen later.
     validation: the last so many training images are kept out, for that choice.
+    pixel_variance: in place of the recipe's; variational models only.
     bfloat16: matrix products in bfloat16 by autocast, weights and sums in float32.
     """
 
@@ -65,6 +69,7 @@ class TrainingConfig:
     minutes: float | None = None
     snapshot_minutes: float = 5.0
     validation: int = 0
+    pixel_variance: float | None = None
     bfloat16: bool = False
     threads: int = 1
 
@@ -75,6 +80,8 @@ class TrainingConfig:
             raise TrainingError(f"epochs must be at least 1, not {self.epochs}")
         if self.minutes is not None and not self.minutes > 0:
             raise TrainingError(f"minutes must be more than 0, not {self.minutes}")
+        if self.pixel_variance is not None and not self.pixel_variance > 0:
+            raise TrainingError(f"pixel variance must be above 0, not {self.pixel_variance}")
 
     @property
     def recipe(self) -> Recipe:
@@ -82,4 +89,9 @@ class TrainingConfig:
         if self.architecture not in RECIPES:
             known = ", ".join(sorted(RECIPES))
             raise TrainingError(f"architecture {self.architecture!r} is not one of: {known}")
-        return RECIPES[self.architecture]
+        recipe = RECIPES[self.architecture]
+        if self.pixel_variance is None:
+            return recipe
+        if recipe.pixel_variance is None:
+            raise TrainingError(f"{self.architecture} has no pixel variance")
+        return replace(recipe, pixel_variance=self.pixel_variance)

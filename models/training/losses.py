@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional as F
-
-PIXEL_VARIANCE: Final = 0.08
-"""Of the normal about each pixel of a variational model, in units of (0, 1)."""
 
 
 class AdversarialLoss(NamedTuple):
@@ -35,12 +32,12 @@ def logistic() -> AdversarialLoss:
     )
 
 
-def reconstruction(images: Tensor, made: Tensor) -> Tensor:
-    """Gaussian negative log likelihood of images in (0, 1), constants left out.
+def reconstruction(images: Tensor, made: Tensor, variance: float) -> Tensor:
+    """Negative log likelihood of images under a normal about each pixel, constants left out.
 
-    Squared error of an image over 2 * PIXEL_VARIANCE. The variance sets what a detail may cost in
+    Squared error of an image over 2 * variance. The variance sets what a detail may cost in
     divergence. Set to the error itself, the best likelihood (Rybkin et al. 2021), latents carried
     45 nats, the class among them, and samples were mixtures of classes.
     """
     error = (images - made).square().flatten(1).sum(dim=1)  # [N]
-    return error.mean() / (2 * PIXEL_VARIANCE)
+    return error.mean() / (2 * variance)

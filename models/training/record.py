@@ -17,7 +17,9 @@ def training_record(
 ) -> dict[str, JsonValue]:
     """The facts of a run as they stand after `progress`."""
     recipe = config.recipe
-    return {
+    variance = recipe.pixel_variance
+    own: dict[str, JsonValue] = {} if variance is None else {"pixel_variance": variance}
+    return own | {
         "images": images,
         "steps": progress.step,
         "epochs": round(progress.step / per_epoch, 2),

@@ -88,6 +88,8 @@ class VariationalPair(Pair):
     ) -> None:
         super().__init__(generator, partner, recipe, bfloat16)
         self.decoder = generator
+        assert recipe.pixel_variance is not None, "a variational recipe has one"
+        self.pixel_variance = recipe.pixel_variance
 
     def update(self, images: Tensor, labels: Tensor | None) -> dict[str, float]:
         with self.autocast():
@@ -95,7 +97,7 @@ class VariationalPair(Pair):
             noise = torch.randn_like(posterior.mean)
             code = posterior.mean + (0.5 * posterior.log_variance).exp() * noise
             made = self.decoder.decode(code, labels)
-        distortion = reconstruction(images, made.float())
+        distortion = reconstruction(images, made.float(), self.pixel_variance)
         rate = self.decoder.prior.divergence(posterior, labels).mean()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)

@@ -24,7 +24,7 @@ from models.training.callbacks import Callback, LossTable, SampleGrid
 from models.training.classify import Budget, accuracy, fit, predict
 from models.training.config import TrainingConfig
 from models.training.corpus import Batches, Corpus, read_corpus
-from models.training.losses import PIXEL_VARIANCE, hinge, logistic, reconstruction
+from models.training.losses import hinge, logistic, reconstruction
 from models.training.session import start
 
 EVERY = sorted(ARCHITECTURES)
@@ -156,6 +156,8 @@ def test_a_loss_table_forgets_the_steps_that_are_done_again(tmp_path):
         ({"seed": -1}, "seed"),
         ({"epochs": 0}, "epochs"),
         ({"minutes": 0.0}, "minutes"),
+        ({"pixel_variance": 0.1}, "cgan has no pixel variance"),
+        ({"pixel_variance": 0.0}, "pixel variance must be above 0"),
         ({"validation": 10_000}, "keep 10000 of 1797"),
     ],
 )
@@ -242,9 +244,7 @@ def test_losses_have_their_known_values():
     assert logistic().discriminator(zeros, zeros).item() == pytest.approx(2 * np.log(2))
     assert logistic().generator(zeros).item() == pytest.approx(np.log(2))
     images = torch.zeros(2, 1, 2, 2)
-    assert reconstruction(images, images + 0.1).item() == pytest.approx(
-        4 * 0.01 / (2 * PIXEL_VARIANCE)
-    )
+    assert reconstruction(images, images + 0.1, 0.05).item() == pytest.approx(4 * 0.01 / 0.1)
 
 
 def test_the_classifier_learns_the_digits(digits):

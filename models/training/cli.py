@@ -36,8 +36,8 @@ def train(
         raise typer.BadParameter(f"{architecture!r} is not one of: {', '.join(sorted(RECIPES))}")
     config = TrainingConfig(
         architecture=architecture, name=name, conditional=not unconditional, base=base, seed=seed,
-        epochs=epochs, minutes=minutes, snapshot_minutes=snapshot_minutes, validation=validation, pixel_variance=pixel_variance,
-        bfloat16=bfloat16, threads=threads,
+        epochs=epochs, minutes=minutes, snapshot_minutes=snapshot_minutes, validation=validation,
+        pixel_variance=pixel_variance, bfloat16=bfloat16, threads=threads,
     )  # fmt: skip
     try:
         _train(config, data, out)

@@ -209,6 +209,13 @@ def run_job(client: httpx.Client, body: dict[str, Any], seconds: float = 120.0) 
     return job
 
 
+def rows_of(client: httpx.Client, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every row of a job's manifest, as NDJSON."""
+    answer = client.get(f"{job['links']['manifest']}.ndjson")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
 def children_of(pid: int) -> list[int]:
     """Pids of the live child processes of a process, from /proc."""
     found = []

@@ -13,7 +13,7 @@ import pytest
 from app.settings import Settings
 from tests.builders import REQUEST
 from tests.databases import DIALECTS, fresh_postgres, fresh_sqlite, postgres
-from tests.harness import Server, run_job, serving
+from tests.harness import Server, rows_of, run_job, serving
 from tests.service import Service, opened
 
 
@@ -79,6 +79,12 @@ def archive(server: Server, finished: dict[str, Any]) -> bytes:
         answer = client.get(finished["archives"][0]["url"])
     assert answer.status_code == 200
     return answer.content
+
+
+@pytest.fixture
+def rows(http: httpx.Client, finished: dict[str, Any]) -> list[dict[str, Any]]:
+    """The manifest of that job."""
+    return rows_of(http, finished)
 
 
 @pytest.fixture(autouse=True, scope="session")

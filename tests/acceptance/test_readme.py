@@ -100,6 +100,7 @@ def test_every_command_does_what_it_says(server: Server, tmp_path: Path) -> None
     assert verify(tmp_path / "out").delivered == dict.fromkeys(verify(tmp_path / "out").asked, 20)
     assert verify(tmp_path / "bags").delivered == {"bag": 200, "coat": 50}
     assert verify(tmp_path / "sandals.zip").images == 40
+    assert verify(tmp_path / "unlabelled").delivered == {"unlabelled": 20}
     rows = [json.loads(line) for line in (tmp_path / "manifest.ndjson").read_text().splitlines()]
     assert [row["index"] for row in rows] == list(range(250))
     for picture in ("preview.png", "first.png", "grid.png"):

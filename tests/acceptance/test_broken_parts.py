@@ -63,17 +63,18 @@ def test_a_full_disk_fails_the_job_and_leaves_room_for_the_next(tmp_path: Path) 
         assert refused.json()["type"] == "/problems/storage-full"
 
         admitted = submit(client, {"model": MODEL, "samples_per_class": {"bag": 200}})
-        with _filled(objects, leave_bytes=60_000):
-            late = worker(tmp_path, "late")
-            try:
+        late = None
+        try:
+            with _filled(objects, leave_bytes=60_000):
+                late = worker(tmp_path, "late")
                 problem = _problem_of(client, admitted["id"])
-            except BaseException:
+            assert problem["type"] == "/problems/storage-full"
+            run_job(client, {"model": MODEL, "samples_per_class": {"bag": 200}})
+            wait_for("only the good job's files", lambda: _job_folders(tmp_path) == 1, 30)
+            assert late.stop() == 0
+        finally:
+            if late is not None:
                 late.kill()
-                raise
-        assert problem["type"] == "/problems/storage-full"
-        run_job(client, {"model": MODEL, "samples_per_class": {"bag": 200}})
-        wait_for("only the good job's files", lambda: _job_folders(tmp_path) == 1, 30)
-        assert late.stop() == 0
 
 
 def _failed(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:

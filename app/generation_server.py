@@ -122,14 +122,29 @@ def _tcp(listen: str) -> tuple[socket.socket, str]:
             f"A worker can't listen on {listen!r}: {error}. Set SYNTHLOOM_WORKER_LISTEN to a "
             "host:port of this machine, or leave it empty for a Unix socket."
         ) from error
-    return made, "http://{}:{}".format(*made.getsockname()[:2])
+    shown, used = made.getsockname()[:2]
+    return made, f"http://[{shown}]:{used}" if ":" in shown else f"http://{shown}:{used}"
 
 
 def _unix(path: Path) -> tuple[socket.socket, str]:
-    path.unlink(missing_ok=True)  # of a worker of this name that was killed
+    for left in path.parent.glob("*.sock"):
+        if left == path or _deserted(left):  # of a worker that was killed
+            left.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.bind(str(path))
     return made, f"{_UNIX}{path}"
+
+
+def _deserted(path: Path) -> bool:
+    """Whether nobody listens on a socket any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+        try:
+            visitor.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def _socket_path(folder: Path, worker_id: str) -> Path:

@@ -108,6 +108,12 @@ class LocalStorage:
             except OSError:
                 break
 
+    def prune(self, prefix: str) -> None:
+        """Remove empty folders below a folder-like prefix, and itself if it is empty."""
+        for folder, _, _ in os.walk(self.path(prefix), topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+
     def free_bytes(self) -> int:
         """Room left for objects."""
         self._root.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -82,7 +83,8 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"].append((b"x-request-id", request_id.encode()))
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Request-Id"] = request_id
             await send(message)
 
         await self._app(scope, receive, send_with_id)
@@ -108,6 +110,7 @@ def respond(request: Request, error: SynthloomError, headers: dict[str, str]) ->
     if isinstance(error, RangeNotSatisfiableError):
         headers["Content-Range"] = f"bytes */{error.members['size']}"
     request_id = request.scope.get("request_id")
+    headers["X-Request-Id"] = str(request_id)
     body = {
         **error.problem(),
         "instance": f"urn:synthloom:request:{request_id}",

@@ -139,6 +139,19 @@ def begin_shard(
     return Lease(job_number, job.id, job.tenant_id, index, token, plan, job.shard_window)
 
 
+def give_back_attempt(session: Session, lease: Lease) -> None:
+    """Do not count a run that was stopped from outside."""
+    session.execute(
+        sa.update(Shard)
+        .where(
+            Shard.job_number == lease.job_number,
+            Shard.index == lease.shard,
+            Shard.token == lease.token,
+        )
+        .values(attempts=Shard.attempts - 1)
+    )
+
+
 def report_progress(session: Session, lease: Lease, drawn: int) -> bool:
     """Note how many samples a run has so far. False: the run lost its shard or its job."""
     changed = session.execute(

@@ -105,6 +105,7 @@ def remove_unreferenced(transaction: Transaction, storage: LocalStorage, job_id:
         if key not in kept:
             storage.delete(key)
             removed += 1
+    storage.prune(f"jobs/{job_id}")
     return removed
 
 

@@ -91,7 +91,13 @@ def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
         )
     if lease is None:
         return
-    stored = _store_shard(context, lease)
+    try:
+        stored = _store_shard(context, lease)
+    except WorkerStoppingError:
+        # A restart is no fault of the shard, and must not count towards giving it up.
+        with context.transaction() as session:
+            lifecycle.give_back_attempt(session, lease)
+        raise
     committed = context.commit_step(
         lambda session: lifecycle.commit_shard(session, context.dispatcher, lease, stored)
     )

@@ -13,6 +13,7 @@ from app.db.tables import Archive, Job, Sample, Shard
 from app.errors import NotCancellableError
 from app.jobs import finalize, lifecycle, work
 from app.jobs.sweep import sweep_ended_jobs
+from app.jobs.work import WorkerStoppingError
 from app.storage import LocalStorage
 from tests.harness import Server, follow, serving, submit, wait_for
 from tests.local_worker import FakeEngine, LocalWorker
@@ -76,6 +77,20 @@ def test_cancelled_while_its_archive_is_built(
     assert cancelled.is_set()
     assert local.state(job) == "cancelled"
     _assert_nothing_left(local, job)
+
+
+def test_a_run_that_its_stopping_worker_ends_is_not_counted(
+    local: LocalWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = local.submit({"bag": 20})
+    _after_first_batch(monkeypatch, local.context.stopping.set)
+    for _ in range(local.settings.shard_attempts + 5):
+        with pytest.raises(WorkerStoppingError):
+            local.run_shards(job)
+    local.context.stopping.clear()
+    local.run_shards(job)
+    local.finalize(job)
+    assert local.state(job) == "succeeded"
 
 
 def test_cancelling_again_changes_nothing_and_a_finished_job_stays(local: LocalWorker) -> None:

@@ -65,7 +65,7 @@ class Run:
         """Learn until the epochs or the minutes are over, then save."""
         state_path = self.directory / STATE_FILE
         if state_path.exists():
-            self.progress = load_state(state_path, self.pair, self.average)
+            self.progress = load_state(state_path, self.config.seed, self.pair, self.average)
             self.last_save = self.progress.seconds
         for callback in callbacks:
             callback.begin(self.progress.step, self.steps)
@@ -114,7 +114,8 @@ class Run:
         spec = self.spec.model_copy(update={"training": record})
         folder = self.directory / "snapshots" / f"step-{self.progress.step:07d}"
         saved = checkpoint.save(folder, spec, self.average, torch.float16)
-        save_state(self.directory / STATE_FILE, self.pair, self.average, self.progress)
+        state_path = self.directory / STATE_FILE
+        save_state(state_path, self.config.seed, self.pair, self.average, self.progress)
         self.last_save = self.progress.seconds
         for callback in callbacks:
             callback.snapshot(folder, saved, self.average)

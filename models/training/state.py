@@ -23,8 +23,8 @@ class Progress(NamedTuple):
     seconds: float
 
 
-def save_state(path: Path, pair: Pair, average: nn.Module, progress: Progress) -> None:
-    """Write networks, average and optimizers to `path`, atomically."""
+def save_state(path: Path, seed: int, pair: Pair, average: nn.Module, progress: Progress) -> None:
+    """Write networks, average and optimizers of the run of that seed to `path`, atomically."""
     tensors = {
         **_prefixed("generator", pair.generator.state_dict()),
         **_prefixed("partner", pair.partner.state_dict()),
@@ -32,16 +32,21 @@ def save_state(path: Path, pair: Pair, average: nn.Module, progress: Progress) -
     }
     for name, optimizer in pair.optimizers.items():
         tensors |= _prefixed(f"adam.{name}", _moments(optimizer))
-    notes = {"step": str(progress.step), "seconds": repr(progress.seconds)}
+    notes = {"seed": str(seed), "step": str(progress.step), "seconds": repr(progress.seconds)}
     write_atomically(path, dump_tensors(_owned(tensors), notes))
 
 
-def load_state(path: Path, pair: Pair, average: nn.Module) -> Progress:
-    """Put what `save_state` wrote back into the same networks and optimizers."""
+def load_state(path: Path, seed: int, pair: Pair, average: nn.Module) -> Progress:
+    """Put what `save_state` wrote back into the same networks and optimizers.
+
+    Another seed is refused: the record of the run could name only one of the two.
+    """
     try:
         with safe_open(path, "pt") as file:
-            notes = file.metadata()
+            notes = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
+        if notes["seed"] != str(seed):
+            raise TrainingError(f"this run has seed {notes['seed']}; go on with that, not {seed}")
         pair.generator.load_state_dict(_under("generator", tensors))
         pair.partner.load_state_dict(_under("partner", tensors))
         average.load_state_dict(_under("average", tensors))

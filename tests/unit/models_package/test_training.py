@@ -141,6 +141,12 @@ def test_another_runs_state_is_refused(digits, tmp_path):
         start(config("cvae"), digits, tmp_path, [])
 
 
+def test_another_seed_does_not_continue_a_run(digits, tmp_path):
+    start(config("vae", seed=1), digits, tmp_path, [])
+    with pytest.raises(TrainingError, match="this run has seed 1"):
+        start(config("vae", seed=2), digits, tmp_path, [])
+
+
 def test_a_loss_table_forgets_the_steps_that_are_done_again(tmp_path):
     path = tmp_path / "losses.csv"
     path.write_text("step,seconds,a\n100,1,0.5\n200,2,0.4\n300,3,0.3\n")

@@ -23,6 +23,7 @@ from app.db.tables import Model, Worker
 from app.engine.devices import choose_device
 from app.engine.engine import Engine, Limits
 from app.engine.forward import Forward
+from app.engine.memory import use_one_heap
 from app.errors import ModelCorruptError, UnavailableError
 from app.generation_server import GenerationServer
 from app.jobs import sweep
@@ -149,6 +150,7 @@ def build_context(
 
 def run_worker(settings: Settings, worker_id: str) -> None:
     """Run a worker until SIGTERM or SIGINT."""
+    use_one_heap()
     database = create_engine(settings.sqlalchemy_url)
     check(database)
     storage = LocalStorage(settings.objects_dir)

@@ -24,12 +24,11 @@ from starlette.routing import Route
 
 from app.errors import ConfigurationError, SynthloomError, UnauthorizedError
 from app.jobs.shard import Generates
-from app.wire import pack_drawn, unpack_draw
+from app.wire import GENERATE_PATH, pack_drawn, unpack_draw
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/vnd.synthloom.draw"
-GENERATE_PATH = "/generate"
 _UNIX = "unix:"
 _EVERYWHERE = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - refused
 _LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes

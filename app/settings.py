@@ -59,7 +59,7 @@ class Settings(BaseSettings):
 
     precision: Precision = "float32"
     """What generators compute in; each job keeps the value it was submitted with. `bfloat16`
-    took 0.4 of the time of float32 on a CPU with AVX512-BF16, and moves a pixel by a few levels
+    took half of the time of float32 on a CPU with AVX512-BF16, and moves a pixel by a few levels
     at most."""
 
     batch_linger_seconds: float = Field(default=0.002, ge=0.0, le=1.0)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from app.errors import MalformedRequestError
 
+GENERATE_PATH = "/generate"
+
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER_BYTES = 4_096
 

@@ -18,9 +18,8 @@ from sqlalchemy.orm import Session
 from app.db.session import now
 from app.db.tables import Worker
 from app.errors import OverloadedError, SynthloomError, UnavailableError, tree
-from app.wire import Draw, Drawn, pack_draw, unpack_drawn
+from app.wire import GENERATE_PATH, Draw, Drawn, pack_draw, unpack_drawn
 
-GENERATE_PATH = "/generate"
 REFRESH_SECONDS = 1.0
 TIMEOUT_SECONDS = 120.0
 _CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=256)

@@ -26,7 +26,6 @@ from app.storage import HashingWriter, LocalStorage
 
 FORMAT = "synthloom-dataset/1"
 DATASET_FILE, SUMS_FILE = "dataset.json", "SHA256SUMS"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import torch
 from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
 from sqlalchemy.orm import Session
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_fixed
 
 from app import catalogue
 from app.db.migrate import check
@@ -24,7 +25,7 @@ from app.engine.devices import choose_device
 from app.engine.engine import Engine, Limits
 from app.engine.forward import Forward
 from app.engine.memory import use_one_heap
-from app.errors import ModelCorruptError, UnavailableError
+from app.errors import ModelCorruptError, StorageFullError, UnavailableError
 from app.generation_server import GenerationServer
 from app.jobs import sweep
 from app.jobs.dispatch import (
@@ -158,7 +159,7 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     context = build_context(settings, worker_id, database, storage, engine)
     door = GenerationServer(engine, settings.worker_listen, settings.data_dir / "run", worker_id)
     door.start()
-    _say_alive(context, door)
+    _announce(context, door)
     _register_workflows(context)
     DBOS.listen_queues([QUEUE])
     DBOS.launch()
@@ -201,6 +202,16 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
         except Exception:
             log.exception("housekeeping failed; it is tried again")
         context.stopping.wait(context.settings.heartbeat_seconds)
+
+
+def _announce(context: WorkerContext, door: GenerationServer) -> None:
+    """The first heartbeat. A database that is busy or away is waited for, as later ones do."""
+    patient = Retrying(
+        retry=retry_if_exception_type((UnavailableError, StorageFullError)),
+        wait=wait_fixed(context.settings.heartbeat_seconds),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+    )
+    patient(_say_alive, context, door)
 
 
 def _say_alive(context: WorkerContext, door: GenerationServer) -> None:

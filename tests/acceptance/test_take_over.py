@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.acceptance.checker import check_everything
+from tests.acceptance.freezer import freeze
 from tests.harness import Server, ServiceProcess, end, follow, submit, wait_for, worker
 
 COUNTS = {"bag": 1_000, "coat": 1_000}
@@ -54,10 +55,14 @@ def test_a_frozen_worker_that_wakes_up_commits_nothing(tmp_path: Path, database_
         server.wait_ready(workers=1)
         with server.client() as client:
             job = submit(client, {"model": "fashion-cgan", "samples_per_class": COUNTS})
-            wait_for("a running shard", lambda: _run_by(database_url, "frozen"), 60)
-            end(frozen.pid, signal.SIGSTOP)
+            wait_for("a running shard", lambda: _held_by(database_url, "frozen"), 60)
+            # Between two transactions: a frozen writer keeps everybody from writing to SQLite.
+            freeze(frozen.pid, database_url, writing=False)
+            held = _held_by(database_url, "frozen")
+            assert held, "it had nothing to commit when it was frozen"
             awake = worker(tmp_path, "awake", **settings)
             assert follow(client, job["id"], 120).job["state"] == "succeeded"
+            assert held <= _run_by(database_url, "awake")
             end(frozen.pid, signal.SIGCONT)
             # It is itself again once it says so; whatever it had begun was refused by then.
             wait_for("its heartbeat", lambda: server.wait_ready(workers=2), 60)
@@ -71,17 +76,26 @@ def test_a_frozen_worker_that_wakes_up_commits_nothing(tmp_path: Path, database_
                 process.kill()
 
 
-def _run_by(database_url: str, worker_id: str) -> int:
-    return _count(database_url, "SELECT count(*) FROM shards WHERE worker_id = :w", w=worker_id)
+def _run_by(database_url: str, worker_id: str) -> set[int]:
+    """The shards whose last run is this worker's."""
+    return _shards(database_url, 'SELECT "index" FROM shards WHERE worker_id = :w', worker_id)
+
+
+def _held_by(database_url: str, worker_id: str) -> set[int]:
+    """The shards that this worker has begun and not committed."""
+    query = 'SELECT "index" FROM shards WHERE worker_id = :w AND done_at IS NULL'
+    return _shards(database_url, query, worker_id)
 
 
 def _swept(database_url: str) -> bool:
-    return not _count(database_url, "SELECT count(*) FROM jobs WHERE swept_at IS NULL")
-
-
-def _count(database_url: str, query: str, **parameters: str) -> int:
     with _reader(database_url).connect() as connection:
-        return int(connection.execute(sa.text(query), parameters).scalar_one())
+        query = sa.text("SELECT count(*) FROM jobs WHERE swept_at IS NULL")
+        return not connection.execute(query).scalar_one()
+
+
+def _shards(database_url: str, query: str, worker_id: str) -> set[int]:
+    with _reader(database_url).connect() as connection:
+        return set(connection.execute(sa.text(query), {"w": worker_id}).scalars())
 
 
 def _reader(database_url: str) -> sa.Engine:

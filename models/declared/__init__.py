@@ -1,0 +1,1 @@
+"""Networks described by a list of layers: data in, a generator out, never code."""

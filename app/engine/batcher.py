@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +47,19 @@ class Kind(NamedTuple):
     precision: str
 
 
-Run = Callable[[Generator, NDArray[np.float32], NDArray[np.int64] | None, int, str], Pixels]
+class Arriving(Protocol):
+    """Pixels of a batch that a device still computes or copies."""
+
+    def wait(self) -> Pixels:
+        """The pixels, once they are there."""
+
+
+Run = Callable[
+    [Generator, NDArray[np.float32], NDArray[np.int64] | None, int, str], Pixels | Arriving
+]
 """One padded batch on the device: (generator, z, labels, batch size, precision) → pixels of the
-z given."""
+z given. A device that works by itself gives what arrives later; it gets the next batch before
+this one is waited for."""
 
 
 @dataclass(eq=False)
@@ -78,6 +90,13 @@ class _Slice:
     item: _Item
     start: int
     stop: int
+
+
+class _UnderWay(NamedTuple):
+    """A batch that the device has been given."""
+
+    slices: list[_Slice]
+    made: Pixels | Arriving
 
 
 class _Turns:
@@ -123,6 +142,9 @@ class _Turns:
     @staticmethod
     def _cut(items: deque[_Item], room: int, slices: list[_Slice]) -> int:
         item = items[0]
+        if not item.taken and not item.future.set_running_or_notify_cancel():
+            items.popleft()
+            return 0
         count = min(room, item.left)
         slices.append(_Slice(item, item.taken, item.taken + count))
         item.taken += count
@@ -186,22 +208,51 @@ class Batcher:
             self._waiting[lane] -= len(item.z)
 
     def _loop(self) -> None:
-        while (slices := self._next()) is not None:
-            try:
-                self._answer(slices, self._forward(slices))
-            except BaseException as error:
-                self._refuse([piece.item for piece in slices], error)
+        before: _UnderWay | None = None
+        while (slices := self._next(may_wait=before is None)) is not None:
+            now = self._begin(slices) if slices else None
+            if before:
+                self._end(before)
+            before = now
+        if before:
+            self._end(before)
         while items := self._all_waiting():
             self._refuse(items, RuntimeError("the worker stops"))
 
-    def _next(self) -> list[_Slice] | None:
-        """The next batch; None when the batcher is closed."""
+    def _begin(self, slices: list[_Slice]) -> _UnderWay | None:
+        """Give the device a batch. None: it is answered already."""
+        try:
+            batch = _UnderWay(slices, self._forward(slices))
+        except BaseException as error:
+            self._fail(slices, error)
+            return None
+        if isinstance(batch.made, Pixels):
+            self._end(batch)
+            return None
+        return batch
+
+    def _end(self, batch: _UnderWay) -> None:
+        """Wait for a batch, and answer its requests."""
+        try:
+            made = batch.made if isinstance(batch.made, Pixels) else batch.made.wait()
+            self._answer(batch.slices, made)
+        except BaseException as error:
+            self._fail(batch.slices, error)
+
+    def _fail(self, slices: list[_Slice], error: BaseException) -> None:
+        _let_go(error)
+        self._refuse([piece.item for piece in slices], error)
+
+    def _next(self, may_wait: bool) -> list[_Slice] | None:
+        """The next batch; an empty one if there is none to be had at once, None when closed."""
         with self._changed:
             while not self._closed:
                 if self._lanes[Lane.SYNC]:
                     return self._gather(self._lanes[Lane.SYNC].first().kind)
                 if self._lanes[Lane.JOB]:
                     return self._gather(self._lanes[Lane.JOB].first().kind)
+                if not may_wait:
+                    return []
                 self._changed.wait()
         return None
 
@@ -224,7 +275,7 @@ class Batcher:
         """Whether waiting for more of one model would keep another one waiting."""
         return any(turns and turns.first().kind != kind for turns in self._lanes.values())
 
-    def _forward(self, slices: list[_Slice]) -> Pixels:
+    def _forward(self, slices: list[_Slice]) -> Pixels | Arriving:
         first = slices[0].item
         z = np.concatenate([piece.item.z[piece.start : piece.stop] for piece in slices])
         labels = None
@@ -232,12 +283,12 @@ class Batcher:
             parts = [_labels(piece)[piece.start : piece.stop] for piece in slices]
             labels = np.concatenate(parts)
         size = _padded_size(slices, len(z))
-        made = self._run(first.generator, z, labels, size, first.kind.precision)
-        if len(made.pixels) != len(z) or len(made.finite) != len(z):
-            raise ModelUnusableError(f"{len(z)} images were asked for, {len(made.pixels)} came.")
-        return made
+        return self._run(first.generator, z, labels, size, first.kind.precision)
 
     def _answer(self, slices: list[_Slice], made: Pixels) -> None:
+        count = sum(piece.stop - piece.start for piece in slices)
+        if len(made.pixels) != count or len(made.finite) != count:
+            raise ModelUnusableError(f"{count} images were asked for, {len(made.pixels)} came.")
         at = 0
         for piece in slices:
             count = piece.stop - piece.start
@@ -254,7 +305,7 @@ class Batcher:
                 for turns in self._lanes.values():
                     turns.drop(item)
         for item in items:
-            if not item.future.done():
+            with suppress(InvalidStateError):  # answered or cancelled already
                 item.future.set_exception(error)
 
     def _all_waiting(self) -> list[_Item]:
@@ -272,6 +323,14 @@ def _padded_size(slices: list[_Slice], count: int) -> int:
     if any(piece.item.lane is Lane.JOB for piece in slices):
         return size
     return min(size, max(SMALLEST_BATCH, 1 << (count - 1).bit_length()))
+
+
+def _let_go(error: BaseException) -> None:
+    """Whoever keeps an error must not keep tensors of its pass, nor a model that has left."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
 
 
 def _labels(piece: _Slice) -> NDArray[np.int64]:

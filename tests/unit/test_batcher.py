@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.engine.batcher import Batcher, Kind, Lane
+from app.engine.batcher import Arriving, Batcher, Kind, Lane
 from app.errors import ModelUnusableError, OverloadedError
 from models.generator import Pixels
 
@@ -148,6 +149,111 @@ def test_a_full_synchronous_lane_refuses_and_jobs_are_not_affected(
     assert _values(waiting) == [n % 200 for n in range(1_000)]
     assert _values(job) == [7] * 300
     assert _values(_submit(batcher, [1])) == [1]
+
+
+def test_what_was_cancelled_is_not_drawn(batcher: Batcher, device: Device) -> None:
+    device.hold()
+    running = _submit(batcher, [0])
+    device.busy.wait(10)
+    futures = [_submit(batcher, [n], source="job") for n in range(1, 5)]
+    assert futures[0].cancel()
+    assert futures[2].cancel()
+    assert not running.cancel()
+    device.open.set()
+    assert [_values(future) for future in (running, futures[1], futures[3])] == [[0], [2], [4]]
+    assert [value for _, values in device.batches for value in values] == [0, 2, 4]
+
+
+def test_cancelled_samples_make_room_for_others(batcher: Batcher, device: Device) -> None:
+    device.hold()
+    waiting = _submit(batcher, [n % 200 for n in range(1_000)])
+    device.busy.wait(10)
+    device.open.set()
+    waiting.result(10)
+    device.hold()
+    running = _submit(batcher, [0])
+    device.busy.wait(10)
+    full = _submit(batcher, [1] * 999)
+    with pytest.raises(OverloadedError):
+        _submit(batcher, [2])
+    assert full.cancel()
+    again = _submit(batcher, [2])
+    device.open.set()
+    assert _values(running) == [0]
+    assert _values(again) == [2]
+
+
+class Later:
+    """A device that works by itself: batches end when they are let, in order."""
+
+    def __init__(self) -> None:
+        self.begun: list[list[float]] = []
+        self.second = threading.Event()
+        self.error: Exception | None = None
+
+    def __call__(self, generator: Any, z: Any, labels: Any, batch: int, precision: str) -> Arriving:
+        self.begun.append(z[:, 0].tolist())
+        if len(self.begun) == 2:
+            self.second.set()
+        return _Batch(self, z)
+
+
+class _Batch:
+    def __init__(self, device: Later, z: Any) -> None:
+        self._device, self._z = device, z
+
+    def wait(self) -> Pixels:
+        assert self._device.second.wait(10)
+        if self._device.error:
+            raise self._device.error
+        return Pixels(self._z[:, :1, None, None].astype(np.uint8), np.ones(len(self._z), bool))
+
+
+def test_a_device_gets_the_next_batch_before_the_last_one_is_waited_for() -> None:
+    device = Later()
+    batcher = Batcher(device, linger_seconds=0.0, most_waiting=1_000)
+    values = list(range(3 * BATCH))
+    future = _submit(batcher, values, lane=Lane.JOB)
+    assert _values(future) == values  # `wait` of the first batch asserts it
+    assert device.begun == [values[:8], values[8:16], values[16:]]
+    alone = _submit(batcher, [7])
+    assert _values(alone) == [7]
+    batcher.close()
+
+
+def test_an_error_that_arrives_late_is_the_one_of_its_batch() -> None:
+    device = Later()
+    batcher = Batcher(device, linger_seconds=0.0, most_waiting=1_000)
+    device.error = ModelUnusableError("broken")
+    failing = _submit(batcher, list(range(2 * BATCH)), lane=Lane.JOB)
+    with pytest.raises(ModelUnusableError, match="broken"):
+        failing.result(10)
+    device.error = None
+    assert _values(_submit(batcher, [3])) == [3]
+    batcher.close()
+
+
+class Weights:
+    """Something large that a pass works on."""
+
+
+def test_an_error_keeps_nothing_of_the_pass_alive() -> None:
+    passed: list[weakref.ref[Weights]] = []
+
+    def fail(generator: Any, z: Any, labels: Any, batch: int, precision: str) -> Pixels:
+        activations = Weights()
+        passed.append(weakref.ref(activations))
+        try:
+            raise ValueError(f"{activations}")
+        except ValueError as error:
+            raise ModelUnusableError("broken") from error
+
+    batcher = Batcher(fail, linger_seconds=0.0, most_waiting=1_000)
+    with pytest.raises(ModelUnusableError) as kept:
+        _submit(batcher, [1]).result(10)
+    batcher.close()
+    assert isinstance(kept.value.__cause__, ValueError)
+    assert passed[0]() is None
 
 
 def test_closing_answers_whoever_waits(device: Device) -> None:

@@ -105,6 +105,7 @@ class Job(Answer):
     samples_per_class: dict[str, int]
     classes: list[str] = []
     models: list[JobModel]
+    encoding: dict[str, Any] = {"format": "png"}
     formats: list[str] = []
     progress: Progress
     archives: list[Archive] = []
@@ -179,4 +180,5 @@ class JobRequest(TypedDict, total=False):
     samples_per_class: dict[str, int] | int
     samples: int
     seed: int
+    encoding: str | dict[str, Any]
     formats: list[str]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from app.datasets.png import encoder_name
+from app.datasets.encoders import encoder_names
 from app.jobs.plan import Cell, Plan, PlannedModel
 from app.jobs.request import JobRequest, Limits, make_plan
 from models.spec import ImageShape, ModelSpec, Weights
@@ -48,7 +48,7 @@ def spec(name: str = "maker", classes: tuple[str, ...] = TEN, **fields: Any) -> 
 def limits(**fields: Any) -> Limits:
     """A deployment's limits."""
     given = {"max_job_samples": 100_000_000, "shard_samples": 5_000, "engine_batch": 64}
-    return Limits(**(given | {"encoder": encoder_name()} | fields))
+    return Limits(**(given | {"encoders": encoder_names()} | fields))
 
 
 def planned(body: Mapping[str, Any], *specs: ModelSpec, seed: int = 7, **limit_fields: Any) -> Plan:
@@ -69,6 +69,6 @@ def plan_of(counts: list[int], shards: int, classes: int | None = None, **fields
         "image": image(),
         "shards": shards,
         "engine_batch": 16,
-        "encoder": encoder_name(),
+        "encoder": encoder_names()["png"],
     }
     return Plan(**(document | fields))

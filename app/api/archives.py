@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
-from PIL import Image
 from sqlalchemy.orm import Session
 
 from app.api.conditional import Download, not_modified
@@ -19,11 +17,17 @@ from app.api.jobs import find_job
 from app.api.models import PNG
 from app.api.services import Provided, Services, Tenant
 from app.datasets.contact_sheet import contact_sheet
+from app.datasets.decoding import decode
 from app.db.tables import TERMINAL, Archive, Job, Sample, Shard
 from app.errors import ArchiveNotReadyError, MissingObjectError, NotFoundError
+from app.jobs.encoding import Jpeg, Png, Webp
 from app.jobs.plan import Plan
 
 router = APIRouter(prefix="/v1/jobs", tags=["archives"])
+
+SAMPLE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind.media_type: {} for kind in (Png, Webp, Jpeg)}}
+}
 
 _PREVIEW_COLUMNS = 10
 _PREVIEW_CLASSES = 50
@@ -64,7 +68,7 @@ def get_archive(
     )
 
 
-@router.get("/{job_id}/samples/{index}", response_class=Response, responses=PNG)
+@router.get("/{job_id}/samples/{index}", response_class=Response, responses=SAMPLE)
 def get_sample(
     services: Provided, tenant: Tenant, job_id: str, index: Annotated[int, Path(ge=0, lt=2**62)]
 ) -> Response:
@@ -78,7 +82,8 @@ def get_sample(
     assert object_key is not None
     payload = services.storage.read(object_key, sample.offset, sample.length)
     headers = {"ETag": f'"sha256-{sample.file_sha256.hex()}"'}
-    return Response(payload, media_type="image/png", headers=headers)
+    media_type = Plan.from_json(job.plan).encoding.media_type
+    return Response(payload, media_type=media_type, headers=headers)
 
 
 @router.get("/{job_id}/preview.png", response_class=Response, responses=PNG)
@@ -125,6 +130,5 @@ def _preview_rows(
         row = rows[plan.classes[plan.cells[sample.cell].label]]
         if len(row) < _PREVIEW_COLUMNS:
             payload = services.storage.read(object_key, sample.offset, sample.length)
-            pixels = np.asarray(Image.open(io.BytesIO(payload), formats=("PNG",)))
-            row.append(pixels.reshape(*pixels.shape[:2], -1))
+            row.append(decode(payload, plan.encoding, plan.image))
     return [(name, row) for name, row in rows.items() if row][:_PREVIEW_CLASSES]

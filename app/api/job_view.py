@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app.db.tables import Job, Shard
+from app.jobs.encoding import Encoding
 from app.jobs.plan import Plan
 
 
@@ -60,6 +61,7 @@ class JobView(BaseModel):
     samples_per_class: dict[str, int]
     classes: list[str]
     models: list[Source]
+    encoding: Encoding
     formats: list[str]
     progress: Progress
     archives: list[ArchiveView]
@@ -85,6 +87,7 @@ def view_of(session: Session, job: Job) -> JobView:
             Source(name=m.name, version=m.version, sha256=m.sha256, weight=m.weight)
             for m in plan.models
         ],
+        encoding=plan.encoding,
         formats=job.formats,
         progress=Progress(
             samples=job.samples,

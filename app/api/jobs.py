@@ -198,8 +198,8 @@ def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) 
 
 
 def _check_room(services: Services, plan: Plan) -> None:
-    # Shards and one archive hold every image once each; a PNG of noise is a little above raw.
-    needed = 2 * plan.samples * (plan.image.bytes + 300)
+    # Shards and one archive hold every image once each.
+    needed = 2 * plan.samples * plan.encoding.most_bytes(plan.image)
     free = services.storage.free_bytes()
     if needed > free:
         raise StorageFullError(

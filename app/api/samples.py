@@ -9,12 +9,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
+from app.api.negotiation import preferred
 from app.api.planning import plan_of
 from app.api.remote_engine import RemoteEngine
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
-from app.datasets.batch import Batch, as_grid, as_json, as_npz, as_zip, raw_images
-from app.datasets.png import encode_batch
+from app.datasets.batch import (
+    Batch,
+    as_grid,
+    as_json,
+    as_npz,
+    as_parquet,
+    as_zip,
+    raw_images,
+)
 from app.errors import JobTooLargeError, NotAcceptableError
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
@@ -29,10 +37,11 @@ Render = Callable[[Batch], bytes]
 FORMATS: dict[str, tuple[bool, Render]] = {
     "application/zip": (True, as_zip),
     "application/x-npz": (False, as_npz),
+    "application/vnd.apache.parquet": (True, as_parquet),
     "image/png": (False, as_grid),
     "application/json": (True, as_json),
 }
-"""Media type → whether it holds PNG files, and how it is written; the first one is the default."""
+"""Media type → whether it holds image files, and how it is written; the first is the default."""
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in FORMATS}}
@@ -50,8 +59,10 @@ def create_samples(
     """At most 4,096 samples, without a job: the same request and seed as a job, the same images.
 
     `Accept` decides: `application/zip` (class folders, like the archive of a job),
-    `application/x-npz` (uint8 images, int64 labels), `image/png` (one picture of all, a class a
-    row) or `application/json` (base64 PNG files).
+    `application/x-npz` (uint8 images, int64 labels), `application/vnd.apache.parquet` (a row a
+    sample, as the Hugging Face Hub keeps image datasets), `image/png` (one picture of all, a class
+    a row) or `application/json` (base64 files). `encoding` is that of the files in zip, Parquet
+    and JSON.
     """
     media_type = _negotiated(accept)
     as_files, render = FORMATS[media_type]
@@ -84,7 +95,7 @@ def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) 
             encoders=services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,
-            encode=encode_batch if as_files else raw_images,
+            encode=None if as_files else raw_images,
         )
         run.write(batch)
         batch.rows += run.rows
@@ -92,16 +103,10 @@ def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) 
 
 
 def _negotiated(accept: str) -> str:
-    """The first format that the client lists and we have. Quality values other than 0 are equal."""
-    for entry in accept.split(","):
-        kind, _, parameters = entry.partition(";")
-        kind = kind.strip().lower()
-        if parameters.replace(" ", "") in ("q=0", "q=0.0"):
-            continue
-        for media_type in FORMATS:
-            if kind in ("*/*", media_type, f"{media_type.partition('/')[0]}/*"):
-                return media_type
-    raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")
+    media_type = preferred(accept, list(FORMATS))
+    if media_type is None:
+        raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")
+    return media_type
 
 
 def _check_size(plan: Plan) -> None:

@@ -14,7 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
 from app.api.remote_engine import RemoteWorkers
-from app.datasets.png import encoder_name
+from app.datasets.encoders import encoder_names
 from app.db.session import transaction
 from app.db.tables import ApiKey
 from app.errors import UnauthorizedError
@@ -42,7 +42,7 @@ class Services:
             max_job_samples=self.settings.max_job_samples,
             shard_samples=self.settings.shard_samples,
             engine_batch=self.settings.engine_batch,
-            encoder=encoder_name(),
+            encoders=encoder_names(),
             precision=self.settings.precision,
         )
         self.workers = RemoteWorkers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,25 @@ from app.cli.terminal import plain, print_json, print_table, stdout
 from app.client_types import JobRequest
 
 LARGEST_SEED = 2**53 - 1
+
+
+class ImageFormat(StrEnum):
+    """Forms of image files."""
+
+    PNG = "png"
+    WEBP = "webp"
+    JPEG = "jpeg"
+
+
+EncodingOption = Annotated[
+    ImageFormat, typer.Option("--encoding", help="Form of the image files; webp is lossless.")
+]
+QualityOption = Annotated[
+    int | None,
+    typer.Option(
+        "--quality", min=1, max=100, metavar="Q", help="Of jpeg: 95 if left out; makes webp lossy."
+    ),
+]
 
 
 def generate(
@@ -47,6 +67,8 @@ def generate(
             help="Same seed, same samples; random if left out.",
         ),
     ] = None,
+    encoding: EncodingOption = ImageFormat.PNG,
+    quality: QualityOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset at DIR.")] = False,
     keep_archive: Annotated[
         bool, typer.Option("--keep-archive", help="Keep the archive too, as DIR.zip.")
@@ -64,6 +86,8 @@ def generate(
     is started for the length of this command. Ctrl-C cancels the job.
     """
     request = request_of(model, per_class, classes or [], samples, seed)
+    if encoding is not ImageFormat.PNG or quality is not None:
+        request["encoding"] = encoding_of(encoding, quality)
     target = checked_target(out, force)
     with connected(Whereabouts(server, data, api_key), embed=True) as client, reporter() as shown:
         delivery = deliver(client, request, target, shown, keep_archive)
@@ -89,6 +113,17 @@ def request_of(
     if seed is not None:
         request["seed"] = seed
     return request
+
+
+def encoding_of(encoding: ImageFormat, quality: int | None) -> str | dict[str, Any]:
+    """The encoding as a request writes it."""
+    if quality is None:
+        return encoding.value
+    if encoding is ImageFormat.PNG:
+        raise typer.BadParameter(
+            "PNG is lossless; take --encoding jpeg or --encoding webp.", param_hint="--quality"
+        )
+    return {"format": encoding.value, "quality": quality}
 
 
 def quotas(classes: list[str]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.datasets.contact_sheet import contact_sheet
 from app.datasets.imagefolder import close_imagefolder
 from app.datasets.manifest import Layout, SampleRow
+from app.datasets.parquet import parquet_file
 from app.datasets.zip_writer import ZipWriter
 from app.jobs.plan import Plan
 
@@ -84,6 +85,11 @@ def as_npz(batch: Batch) -> bytes:
     return out.getvalue()
 
 
+def as_parquet(batch: Batch) -> bytes:
+    """One row a sample, as image datasets on the Hugging Face Hub have them."""
+    return parquet_file(batch.plan, batch.ordered())
+
+
 def as_grid(batch: Batch) -> bytes:
     """One PNG of all samples, each class in rows of its own."""
     images, labels = batch.images(), batch.labels()
@@ -96,12 +102,14 @@ def as_grid(batch: Batch) -> bytes:
 
 
 def as_json(batch: Batch) -> bytes:
-    """Seed, models, and every sample with its class and its PNG file in base64."""
+    """Seed, models, and every sample with its class and its file in base64, named by its format."""
     plan = batch.plan
+    image_format = plan.encoding.format
     document = {
         "seed": plan.seed,
         "models": [{"name": m.name, "version": m.version, "sha256": m.sha256} for m in plan.models],
         "classes": list(plan.classes),
+        "encoding": plan.encoding.model_dump(),
         "samples": [
             {
                 "index": row.sample,
@@ -109,7 +117,7 @@ def as_json(batch: Batch) -> bytes:
                 "label": plan.cells[row.cell].label,
                 "candidate": row.candidate,
                 "pixel_sha256": row.pixel_sha256.hex(),
-                "png": base64.b64encode(content).decode(),
+                image_format: base64.b64encode(content).decode(),
             }
             for row, content in batch.ordered()
         ],

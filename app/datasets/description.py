@@ -1,20 +1,16 @@
-"""What `dataset.json` in an archive says, and whether an image is as it says."""
+"""What `dataset.json` in an archive says."""
 
 from __future__ import annotations
 
-import io
-import struct
 from typing import Literal, Self
 
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.datasets.members import DESCRIPTION, DamagedError, Members
+from app.jobs.encoding import PNG, Encoding
 
 FORMAT = "synthloom-dataset/1"
 DESCRIPTION_BYTES_LIMIT = 16 << 20
-PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class Described(BaseModel):
@@ -31,7 +27,7 @@ class DescribedImage(Described):
     channels: Literal[1, 3, 4]
 
     @property
-    def png_bytes_limit(self) -> int:
+    def file_bytes_limit(self) -> int:
         """More than any encoder makes of such an image: twice its pixels, and room for text."""
         return 2 * self.height * (self.width * self.channels + 1) + (64 << 10)
 
@@ -57,6 +53,7 @@ class Description(Described):
     samples: int
     samples_per_class: dict[str, int]
     image: DescribedImage
+    encoding: Encoding = PNG
     models: list[DescribedModel] = []
 
     @model_validator(mode="after")
@@ -88,29 +85,3 @@ def read_description(members: Members) -> Description:
         raise DamagedError(
             f"is not valid ({where + ': ' if where else ''}{first['msg']})"
         ) from error
-
-
-def check_png(png: bytes, expected: DescribedImage) -> None:
-    """Decodes the image; `DamagedError` when it is broken or of another size or mode."""
-    try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-            size, mode = image.size, image.mode
-            if size == (expected.width, expected.height) and mode == MODES[expected.channels]:
-                image.load()
-                if not png.endswith(PNG_END):
-                    raise DamagedError("does not end where a PNG image ends")
-                return
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise DamagedError("is not a PNG image that can be decoded") from error
-    raise DamagedError(
-        f"is {size[0]} x {size[1]} {mode}, not {expected.width} x {expected.height} "
-        f"{MODES[expected.channels]}"
-    )

@@ -1,6 +1,6 @@
 """The `imagefolder` archive: class folders that torchvision reads as they are, in one zip.
 
-    <class folder>/<index>.png      every sample
+    <class folder>/<index>.png      every sample (.webp, .jpg where those were asked for)
     dataset.json                    what the dataset is and where it comes from
     SHA256SUMS                      of every other file; `sha256sum -c SHA256SUMS` checks them
 
@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 from app.datasets.manifest import Layout
 from app.datasets.zip_writer import ZipWriter
 from app.errors import DamagedShardError
+from app.jobs.encoding import PNG
 from app.jobs.plan import Plan
 from app.storage import HashingWriter, LocalStorage
 
@@ -108,6 +109,8 @@ def dataset_document(plan: Plan, licences: Sequence[str]) -> bytes:
         "precision": plan.precision,
         "encoder": plan.encoder,
     }
+    if plan.encoding != PNG:  # what is not there is PNG: archives of before there was a choice
+        document["encoding"] = plan.encoding.model_dump()
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 

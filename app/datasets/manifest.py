@@ -60,8 +60,8 @@ class Layout:
         return tuple(self.directories[self.plan.classes[cell.label]] for cell in self.plan.cells)
 
     def file_name(self, index: int, cell: int) -> str:
-        """Path of a sample in an archive: `<class folder>/<index>.png`."""
-        return f"{self._folder_of_cell[cell]}/{index:08d}.png"
+        """Path of a sample in an archive: `<class folder>/<index>.<png, webp or jpg>`."""
+        return f"{self._folder_of_cell[cell]}/{index:08d}.{self.plan.encoding.extension}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 from PIL import Image
 
 from app.datasets.checksums import read_checksums
-from app.datasets.description import Description, check_png, read_description
+from app.datasets.decoding import decode
+from app.datasets.description import Description, read_description
 from app.datasets.ledger import Ledger, TakenError
 from app.datasets.members import (
     CHECKSUMS,
@@ -139,11 +140,14 @@ class _Check:
         directory, _, name = member.path.rpartition("/")
         if self._description is None or not directory:
             self._check_hash(member, expected)
-        elif directory not in self._class_of or not name.endswith(".png"):
+        elif directory not in self._class_of or not name.endswith(
+            f".{self._description.encoding.extension}"
+        ):
             self._found.report(
-                f"{_shown(member.path)} is not a PNG file in one of the classes of {DESCRIPTION}."
+                f"{_shown(member.path)} is not a {self._description.encoding.format.upper()} file "
+                f"in one of the classes of {DESCRIPTION}."
             )
-        elif member.bytes > self._description.image.png_bytes_limit:
+        elif member.bytes > self._description.image.file_bytes_limit:
             self._found.report(
                 f"{_shown(member.path)} has {member.bytes:,} bytes, more than an image of its "
                 "size can need."
@@ -167,11 +171,11 @@ class _Check:
     def _check_image(self, member: Member, expected: bytes, description: Description) -> None:
         self._found.images += 1
         try:
-            png = b"".join(self._members.chunks(member))
-            self._found.bytes += len(png)
-            if hashlib.sha256(png).digest() != expected:
+            payload = b"".join(self._members.chunks(member))
+            self._found.bytes += len(payload)
+            if hashlib.sha256(payload).digest() != expected:
                 raise DamagedError(f"is not the file that {CHECKSUMS} lists")
-            check_png(png, description.image)
+            decode(payload, description.encoding, description.image)
         except DamagedError as error:
             self._found.report(f"{_shown(member.path)} {error}.")
 

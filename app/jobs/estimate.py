@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app.db.tables import Archive, Job, JobState
+from app.jobs.encoding import encoding_of
 from app.jobs.plan import Plan
 
 _JOBS_LOOKED_AT = 50
@@ -28,11 +29,14 @@ class Estimate(BaseModel):
 
 
 def estimate(session: Session, tenant: str, plan: Plan, *, seed: int | None) -> Estimate:
-    """The estimate of a plan: bytes and seconds from the largest finished job of its models."""
+    """The estimate of a plan: bytes and seconds from the largest finished job like it.
+
+    Like it is a job of the same models and the same encoding.
+    """
     like = _largest_like(session, tenant, plan)
     if like is None:
         archive_bytes = plan.samples * (plan.image.bytes + _MEMBER_OVERHEAD_BYTES)
-        seconds, basis = None, "raw pixels; no job of these models has finished here yet"
+        seconds, basis = None, "raw pixels; no job like it has finished here yet"
     else:
         job, size = like
         share = plan.samples / job.samples
@@ -66,5 +70,6 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         (job, size)
         for job, size in finished
         if {model["sha256"] for model in job.plan["models"]} == wanted
+        and encoding_of(job.plan.get("encoding")) == plan.encoding
     ]
     return max(like, key=lambda pair: pair[0].samples, default=None)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.jobs.encoding import PNG, Encoding, encoding_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
@@ -80,6 +81,8 @@ class Plan:
     engine_batch: int
     encoder: str
     """Name and version of the image encoder: the same plan gives the same bytes."""
+    encoding: Encoding = PNG
+    """The form of the image files."""
     precision: str = "float32"
     """What the generators compute in: `float32` or `bfloat16`."""
 
@@ -144,7 +147,11 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {**asdict(self), "image": self.image.model_dump()}
+        return {
+            **asdict(self),
+            "image": self.image.model_dump(),
+            "encoding": self.encoding.model_dump(),
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Plan:
@@ -153,6 +160,7 @@ class Plan:
             **{
                 **document,
                 "image": ImageShape(**document["image"]),
+                "encoding": encoding_of(document.get("encoding")),
                 "classes": tuple(document["classes"]),
                 "models": tuple(PlannedModel(**m) for m in document["models"]),
                 "cells": tuple(Cell(**c) for c in document["cells"]),

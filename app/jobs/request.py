@@ -14,6 +14,7 @@ from app.errors import (
     UnknownClassError,
     ValidationError,
 )
+from app.jobs.encoding import PNG, AskedEncoding, Encoding
 from app.jobs.plan import Cell, Plan, PlannedModel, apportion, engine_batch, shard_count
 from models.spec import ModelSpec
 
@@ -45,6 +46,9 @@ class JobRequest(BaseModel):
         default=None, description="for models that can't be asked for a class"
     )
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
+    encoding: AskedEncoding = Field(
+        default=PNG, description="of the image files: `png`, `webp`, `jpeg`, or one with options"
+    )
     formats: list[Format] = Field(default=["imagefolder"], min_length=1, max_length=8)
 
     def sources(self) -> list[WeightedModel]:
@@ -61,7 +65,8 @@ class Limits:
     max_job_samples: int
     shard_samples: int
     engine_batch: int
-    encoder: str
+    encoders: Mapping[str, str]
+    """Format of an image file → name and version of its encoder."""
     precision: str = "float32"
 
 
@@ -77,6 +82,7 @@ def make_plan(
         raise ValidationError("The same model is named twice; add its weights and name it once.")
     if len({spec.image for spec in specs}) != 1:
         raise ValidationError("All models of a job must make images of one size and channel count.")
+    _check_encoding(request.encoding, specs[0])
     classes = tuple(dict.fromkeys(name for spec in specs for name in spec.class_names))
     quotas = _quotas(request, specs, classes)
     total = sum(quotas.values())
@@ -99,9 +105,18 @@ def make_plan(
         image=specs[0].image,
         shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
         engine_batch=engine_batch(total, limits.engine_batch),
-        encoder=limits.encoder,
+        encoder=limits.encoders[request.encoding.format],
+        encoding=request.encoding,
         precision=limits.precision,
     )
+
+
+def _check_encoding(encoding: Encoding, spec: ModelSpec) -> None:
+    if spec.image.channels not in encoding.modes:
+        raise ValidationError(
+            f'"{spec.name}" makes images with an alpha channel, which {encoding.format.upper()} '
+            'files can\'t hold; ask for the encoding "png" or "webp".'
+        )
 
 
 def _quotas(

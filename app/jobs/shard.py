@@ -19,8 +19,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.encoders import Encode, encoder_of
 from app.datasets.manifest import Layout, SampleRow
-from app.datasets.png import encode_batch
 from app.errors import DryClassError
 from app.jobs.plan import Plan, Shard
 from models.latents import normal
@@ -91,8 +91,8 @@ class ShardRun:
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
     refusal_factor: float
-    encode: Callable[[NDArray[np.uint8]], list[bytes]] = encode_batch
-    """uint8 [n, H, W, C] → one file an image."""
+    encode: Encode | None = None
+    """Instead of the encoder of the plan."""
     rows: list[SampleRow] = field(default_factory=list)
     refused: int = 0
     seconds: float = 0.0
@@ -204,6 +204,7 @@ class ShardRun:
     def _encode(self, candidates: Candidates, pixels: NDArray[np.uint8]) -> list[Image]:
         keep = np.flatnonzero(candidates.positions >= 0)
         kept = pixels[keep]
+        encode = self.encode or encoder_of(self.plan.encoding)
         return [
             Image(
                 position=int(candidates.positions[k]),
@@ -211,5 +212,5 @@ class ShardRun:
                 payload=payload,
                 pixel_sha256=hashlib.sha256(image.tobytes()).digest(),
             )
-            for k, image, payload in zip(keep, kept, self.encode(kept), strict=True)
+            for k, image, payload in zip(keep, kept, encode(kept), strict=True)
         ]

@@ -193,7 +193,8 @@ class Batcher:
             self._waiting[lane] += len(z)
             self._lanes[lane].add(item)
             self._changed.notify()
-        item.future.add_done_callback(lambda _: self._answered(lane, item))
+        count = len(z)  # not the item: a future that is kept must not keep the generator
+        item.future.add_done_callback(lambda _: self._answered(lane, count))
         return item.future
 
     def close(self) -> None:
@@ -203,21 +204,29 @@ class Batcher:
             self._changed.notify()
         self._thread.join()
 
-    def _answered(self, lane: Lane, item: _Item) -> None:
+    def _answered(self, lane: Lane, count: int) -> None:
         with self._changed:
-            self._waiting[lane] -= len(item.z)
+            self._waiting[lane] -= count
 
     def _loop(self) -> None:
-        before: _UnderWay | None = None
-        while (slices := self._next(may_wait=before is None)) is not None:
-            now = self._begin(slices) if slices else None
-            if before:
-                self._end(before)
-            before = now
-        if before:
-            self._end(before)
+        under_way: _UnderWay | None = None
+        while not self._closed:
+            under_way = self._step(under_way)
+        if under_way:
+            self._end(under_way)
         while items := self._all_waiting():
             self._refuse(items, RuntimeError("the worker stops"))
+
+    def _step(self, before: _UnderWay | None) -> _UnderWay | None:
+        """Begin the next batch, then end the one before it.
+
+        A frame of its own, so that nothing of a batch is kept while there is no work.
+        """
+        slices = self._next(may_wait=before is None)
+        begun = self._begin(slices) if slices else None
+        if before:
+            self._end(before)
+        return begun
 
     def _begin(self, slices: list[_Slice]) -> _UnderWay | None:
         """Give the device a batch. None: it is answered already."""
@@ -243,8 +252,8 @@ class Batcher:
         _let_go(error)
         self._refuse([piece.item for piece in slices], error)
 
-    def _next(self, may_wait: bool) -> list[_Slice] | None:
-        """The next batch; an empty one if there is none to be had at once, None when closed."""
+    def _next(self, may_wait: bool) -> list[_Slice]:
+        """The next batch; an empty one when there is none, and when the batcher is closed."""
         with self._changed:
             while not self._closed:
                 if self._lanes[Lane.SYNC]:
@@ -252,9 +261,9 @@ class Batcher:
                 if self._lanes[Lane.JOB]:
                     return self._gather(self._lanes[Lane.JOB].first().kind)
                 if not may_wait:
-                    return []
+                    break
                 self._changed.wait()
-        return None
+        return []
 
     def _gather(self, kind: Kind) -> list[_Slice]:
         """Fill a batch of one model: synchronous requests first, then jobs."""

@@ -27,5 +27,9 @@ class OutputShapeError(ModelError):
     """The generator gave another number or shape of images than it was asked for."""
 
 
+class InferenceError(ModelError):
+    """The runtime that computes a model gave up on this input."""
+
+
 class TrainingError(ModelError):
     """A training cannot start, go on or be resumed with what it was given."""

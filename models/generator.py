@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,16 @@ PIXEL_MAX = 255
 class Generator(nn.Module, ABC):
     """Latents and labels in, images out.
 
-    A subclass implements `forward` and states its family, the range its last layer spans, and
-    the type of its options.
+    A subclass implements `forward` and states its family and the range its last layer spans,
+    unless only the spec can know them.
 
     image: size of every image.
     latent_size: length of one latent vector, drawn from a standard normal.
     class_count: number of labels it takes; 0 when it takes none.
     """
 
-    family: ClassVar[Literal["gan", "vae"]]
-    value_range: ClassVar[tuple[float, float]]
+    family: Literal["gan", "vae"]
+    value_range: tuple[float, float]
 
     def __init__(self, image: ImageShape, latent_size: int, class_count: int) -> None:
         super().__init__()
@@ -44,6 +44,12 @@ class Generator(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are; inputs are moved there."""
         return next(self.parameters()).device
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that the weights take while the generator is loaded."""
+        tensors = (*self.parameters(), *self.buffers())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class Pixels(NamedTuple):

@@ -87,7 +87,8 @@ class LocalWorker:
 
     def submit(self, counts: dict[str, int], seed: int = 7) -> Job:
         """A queued job."""
-        limits = Limits(10**8, self.settings.shard_samples, self.settings.engine_batch, "test/1")
+        encoders = {"png": "test/1"}
+        limits = Limits(10**8, self.settings.shard_samples, self.settings.engine_batch, encoders)
         with self.context.transaction() as session:
             spec = catalogue.spec_of(catalogue.find(session, DEFAULT_TENANT, MODEL))
             request = JobRequest(model=MODEL, samples_per_class=counts)

@@ -1,4 +1,4 @@
-"""Which architectures exist: an explicit table, and the one way from a spec to a generator."""
+"""Which architectures exist: explicit tables, and the one way from a spec to a generator."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from models.declared.document import DeclaredOptions
+from models.declared.network import DeclaredGenerator
+from models.declared.problems import explain
 from models.errors import SpecError
 from models.gan import ConvGan, ConvOptions, MlpGan, MlpGanOptions
 from models.generator import Generator
@@ -30,14 +33,23 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "cvae": Architecture(ConvVae, ConvOptions),
     }
 )
+"""Those that are trained here."""
+
+IMPORTED: Mapping[str, Architecture] = MappingProxyType(
+    {
+        "declared": Architecture(DeclaredGenerator, DeclaredOptions),
+    }
+)
+"""Those of files that others trained. Family and value range are what the spec says."""
 
 
 def architecture_of(name: str) -> Architecture:
-    """The table's row of that name; a name it does not know is refused."""
-    if name not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise SpecError(f"architecture {name!r} is not one of: {known}")
-    return ARCHITECTURES[name]
+    """The row of that name in either table; a name they do not know is refused."""
+    known = {**ARCHITECTURES, **IMPORTED}
+    if name not in known:
+        words = ", ".join([*sorted(ARCHITECTURES), *sorted(IMPORTED)])
+        raise SpecError(f"architecture {name!r} is not one of: {words}")
+    return known[name]
 
 
 def build(spec: ModelSpec) -> Generator:
@@ -47,17 +59,18 @@ def build(spec: ModelSpec) -> Generator:
     try:
         options = architecture.options.model_validate(spec.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "options"
-        raise SpecError(f"option {where} of {spec.architecture}: {first['msg']}") from error
+        raise SpecError(f"{spec.architecture}: option {explain(error)}") from error
     generator: Generator = architecture.generator(
         spec.image, spec.latent_size, len(spec.classes), options
     )
+    generator.family, generator.value_range = spec.family, spec.value_range
     return generator
 
 
 def _check_agreement(spec: ModelSpec, generator: type[Generator]) -> None:
-    """Family and value range are facts of the architecture; a spec may only repeat them."""
+    """Where family and value range are facts of the architecture, a spec may only repeat them."""
+    if not hasattr(generator, "family"):
+        return
     if spec.family != generator.family:
         raise SpecError(
             f"{spec.architecture} is of family {generator.family!r}, not {spec.family!r}"

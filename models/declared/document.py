@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from models.declared import limits
-from models.declared.layers import Layers, Real, Size
+from models.declared.activations import Real
+from models.declared.layers import Features, Layers, Size
 from models.declared.problems import explain
 from models.errors import SpecError
 from models.spec import Frozen
@@ -94,7 +95,7 @@ class EmbeddingInput(Frozen):
     """A condition as a row of a table of the file: [width]."""
 
     type: Literal["embedding"]
-    width: Size
+    width: Features
     of: ConditionName | None = None
     layers: Layers = ()
 

@@ -12,6 +12,16 @@ from typing import Annotated, Any, Final, Literal, Union, get_args
 from pydantic import BeforeValidator, Field, PlainSerializer, StrictBool, StrictFloat, StrictInt
 
 from models.declared import limits
+from models.declared.activations import (
+    Clamp,
+    Elu,
+    Gelu,
+    LeakyReLU,
+    Plain,
+    PReLU,
+    Real,
+    Softplus,
+)
 from models.spec import Frozen
 
 
@@ -24,6 +34,7 @@ def _once(pair: tuple[int, int]) -> int | list[int]:
 
 
 Size = Annotated[StrictInt, Field(ge=1, le=limits.SIZE)]
+Features = Annotated[StrictInt, Field(ge=1, le=limits.FEATURES)]
 _Side = Annotated[StrictInt, Field(ge=1, le=limits.KERNEL)]
 _Margin = Annotated[StrictInt, Field(ge=0, le=limits.KERNEL)]
 Pair = Annotated[tuple[_Side, _Side], BeforeValidator(_twice), PlainSerializer(_once)]
@@ -32,7 +43,6 @@ Sides = Annotated[
     tuple[Annotated[StrictInt, Field(ge=1, le=limits.SIDE)], ...],
     Field(min_length=2, max_length=2),
 ]
-Real = Annotated[StrictFloat, Field(ge=-1e6, le=1e6)]
 Eps = Annotated[StrictFloat, Field(gt=0, le=10)]
 
 
@@ -40,8 +50,8 @@ class Linear(Frozen):
     """[in] -> [out]; applied to the last axis of anything longer."""
 
     type: Literal["linear"]
-    out: Size
-    size_in: Size | None = Field(None, alias="in")
+    out: Features
+    size_in: Features | None = Field(None, alias="in")
     bias: StrictBool = True
 
 
@@ -74,6 +84,25 @@ class Upsample(Frozen):
     size: Sides | None = None
     mode: Literal["nearest", "bilinear", "bicubic"] = "nearest"
     align_corners: StrictBool = False
+
+
+class Pad(Frozen):
+    """[C, H, W] widened by `sides`: left, right, top, bottom; or the same number everywhere."""
+
+    type: Literal["pad"]
+    sides: Annotated[
+        tuple[_Margin, _Margin, _Margin, _Margin],
+        BeforeValidator(lambda v: (v,) * 4 if type(v) is int else v),
+    ]
+    mode: Literal["zeros", "reflect", "replicate"] = "zeros"
+
+
+class Crop(Frozen):
+    """[C, H, W] -> its `size`, [height, width], from the centre, or from the first pixel on."""
+
+    type: Literal["crop"]
+    size: Sides
+    anchor: Literal["centre", "first"] = "centre"
 
 
 class PixelShuffle(Frozen):
@@ -126,59 +155,6 @@ class PixelNorm(Frozen):
     eps: Eps = 1e-8
 
 
-class Plain(Frozen):
-    """Activations and layers without options."""
-
-    type: Literal[
-        "relu", "relu6", "selu", "silu", "mish", "sigmoid", "tanh", "softsign",
-        "hardsigmoid", "hardswish", "identity", "flatten",
-    ]  # fmt: skip
-
-
-class LeakyReLU(Frozen):
-    """x where positive, else slope * x."""
-
-    type: Literal["leaky_relu"]
-    slope: Real = 0.01
-
-
-class PReLU(Frozen):
-    """Leaky, with slopes from the file: one for all, or one a channel."""
-
-    type: Literal["prelu"]
-    per_channel: StrictBool = False
-
-
-class Elu(Frozen):
-    """x where positive, else alpha * (exp(x) - 1); celu: exp(x / alpha)."""
-
-    type: Literal["elu", "celu"]
-    alpha: Annotated[StrictFloat, Field(gt=0, le=1e6)] = 1.0
-
-
-class Gelu(Frozen):
-    """Gaussian error linear unit, exact or by tanh."""
-
-    type: Literal["gelu"]
-    approximate: Literal["none", "tanh"] = "none"
-
-
-class Softplus(Frozen):
-    """log(1 + exp(beta * x)) / beta; x itself above `threshold`."""
-
-    type: Literal["softplus"]
-    beta: Annotated[StrictFloat, Field(gt=0, le=1e6)] = 1.0
-    threshold: Real = 20.0
-
-
-class Clamp(Frozen):
-    """Values below `low` and above `high` become them (Hardtanh)."""
-
-    type: Literal["clamp"]
-    low: Real = -1.0
-    high: Real = 1.0
-
-
 class Affine(Frozen):
     """x * scale + shift: one number each, or one a channel. Such as (tanh + 1) / 2."""
 
@@ -229,8 +205,8 @@ def _worded(value: Any) -> Any:
 
 
 AnyLayer = Union[  # noqa: UP007 - get_args is to see it as the union of typing
-    Linear, Conv, ConvTranspose, Upsample, PixelShuffle, BatchNorm, InstanceNorm, LayerNorm,
-    GroupNorm, PixelNorm, Plain, LeakyReLU, PReLU, Elu, Gelu, Softplus, Clamp, Affine,
+    Linear, Conv, ConvTranspose, Upsample, PixelShuffle, Pad, Crop, BatchNorm, InstanceNorm,
+    LayerNorm, GroupNorm, PixelNorm, Plain, LeakyReLU, PReLU, Elu, Gelu, Softplus, Clamp, Affine,
     Reshape, Dropout, Residual, Parallel,
 ]  # fmt: skip
 Layer = Annotated[AnyLayer, Field(discriminator="type")]

@@ -11,7 +11,10 @@ NESTING: Final = 8
 """How deep residuals, branches and joins may lie in one another."""
 
 SIZE: Final = 65_536
-"""Channels, features, rows of a table: any one size but an image side."""
+"""Channels, groups, classes, rows of a table."""
+
+FEATURES: Final = 1 << 24
+"""Length of a vector."""
 
 SIDE: Final = 4_096
 """Height and width of whatever passes between two layers, in pixels."""
@@ -24,6 +27,9 @@ PARAMETERS: Final = 1 << 28
 
 ACTIVATIONS: Final = 1 << 26
 """Numbers that one layer gives for one image: 256 MiB as float32."""
+
+UNFOLDED: Final = 1 << 30
+"""Numbers that a convolution unfolds for one image, where a device has no better way."""
 
 OPERATIONS: Final = 1 << 40
 """Multiplications for one image."""

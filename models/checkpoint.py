@@ -1,4 +1,4 @@
-"""A checkpoint: a folder with spec.json and weights.safetensors. Data only, never code.
+"""A checkpoint: a folder with spec.json and weights.safetensors, or model.onnx. Data, never code.
 
 Saving is atomic file by file, weights first: a folder whose spec.json exists is complete.
 Loading is strict: the digest, then the header, then name, shape and type of every tensor are
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.classifier import Classifier
 from models.classifier_spec import ClassifierSpec
 from models.errors import CheckpointError
-from models.files import CLASSIFIER_FILE, SPEC_FILE, WEIGHTS_FILE, write_atomically
+from models.files import CLASSIFIER_FILE, ONNX, SPEC_FILE, WEIGHTS_FILE, write_atomically
 from models.generator import Generator
 from models.header import read_header
 from models.registry import build
@@ -81,6 +81,10 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 def load(spec: ModelSpec, weights_path: Path, device: torch.device | str = "cpu") -> Generator:
     """The generator of `spec` with the weights of that file, in eval mode, on `device`."""
     content = read_weights(weights_path, spec.weights)
+    if spec.architecture == ONNX:
+        from models.onnx_generator import open_generator  # another runtime, only where it is used
+
+        return open_generator(spec, content, torch.device(device))
     with torch.device("meta"):  # shapes without memory: a hostile spec allocates nothing
         generator = build(spec)
     fill(generator, content)

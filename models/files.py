@@ -15,10 +15,18 @@ from models.spec import Frozen, ModelSpec
 
 SPEC_FILE: Final = "spec.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
+ONNX_FILE: Final = "model.onnx"
+ONNX: Final = "onnx"
+"""The architecture whose network is in its file."""
 CLASSIFIER_FILE: Final = "classifier.json"
 SPEC_BYTES_LIMIT: Final = 1 << 20
 
 Document = TypeVar("Document", bound=Frozen)
+
+
+def weights_file(spec: ModelSpec) -> str:
+    """Name of the file that holds the model of `spec`, in its folder."""
+    return ONNX_FILE if spec.architecture == ONNX else WEIGHTS_FILE
 
 
 def write_atomically(path: Path, content: bytes) -> None:

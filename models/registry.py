@@ -14,12 +14,16 @@ from models.declared.problems import explain
 from models.errors import SpecError
 from models.gan import ConvGan, ConvOptions, MlpGan, MlpGanOptions
 from models.generator import Generator
+from models.onnx_options import OnnxOptions
 from models.spec import Frozen, ModelSpec
 from models.vae import ConvVae, MlpVae, MlpVaeOptions
 
 
 class Architecture(NamedTuple):
-    """A generator class, made from (image, latent_size, class_count, options)."""
+    """A generator class, made from (image, latent_size, class_count, options).
+
+    generator: None where the network is in the file and not built from options.
+    """
 
     generator: Any
     options: type[Frozen]
@@ -38,6 +42,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 IMPORTED: Mapping[str, Architecture] = MappingProxyType(
     {
         "declared": Architecture(DeclaredGenerator, DeclaredOptions),
+        "onnx": Architecture(None, OnnxOptions),
     }
 )
 """Those of files that others trained. Family and value range are what the spec says."""
@@ -55,6 +60,8 @@ def architecture_of(name: str) -> Architecture:
 def build(spec: ModelSpec) -> Generator:
     """The generator that `spec` describes, with fresh weights, on the default device."""
     architecture = architecture_of(spec.architecture)
+    if architecture.generator is None:
+        raise SpecError(f"{spec.architecture} is not built from options; load it from its file")
     _check_agreement(spec, architecture.generator)
     try:
         options = architecture.options.model_validate(spec.options)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint serve bench soak clean
+.PHONY: install demo test lint serve bench soak fuzz clean
 
 install: $(STAMP)
 
@@ -35,6 +35,9 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak tests/acceptance --timeout 7200 -s
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest tests/unit/test_image_files.py --hypothesis-profile fuzz --timeout 7200
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -48,7 +48,7 @@ def decode(payload: bytes, encoding: Encoding, expected: Shape) -> NDArray[np.ui
                 image.load()
                 if not _ends(payload, encoding):
                     raise DamagedError(f"does not end where a {name} image ends")
-                return _channels(np.asarray(image), expected.channels)
+                return _channels(np.asarray(image), encoding, expected.channels)
     except (
         OSError,
         SyntaxError,
@@ -75,11 +75,13 @@ def _ends(payload: bytes, encoding: Encoding) -> bool:
             return len(payload) == 8 + int.from_bytes(payload[4:8], "little")
 
 
-def _channels(pixels: NDArray[np.uint8], wanted: int) -> NDArray[np.uint8]:
+def _channels(pixels: NDArray[np.uint8], encoding: Encoding, wanted: int) -> NDArray[np.uint8]:
     """Undoes what a format did to the channels: grey as RGB, opaque RGBA as RGB."""
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     found = pixels.shape[2]
     if wanted == 1 and found == 3:
+        if encoding.lossless and (pixels != pixels[..., :1]).any():
+            raise DamagedError("is not grey")
         return pixels[..., :1]
     if wanted == 4 and found == 3:
         opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app
 from tests.fake_service import KEY, FakeService, fake_service
 from tests.made_datasets import Make
+
+settings.register_profile("fuzz", max_examples=20_000)  # of `make fuzz`
 
 
 @pytest.fixture

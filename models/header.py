@@ -15,6 +15,7 @@ from models.errors import CheckpointError
 
 LENGTH_BYTES: Final = 8
 HEADER_BYTES_LIMIT: Final = 4 << 20
+TENSORS_LIMIT: Final = 20_000
 ITEM_BYTES: Final = {
     **dict.fromkeys(("F64", "I64"), 8),
     **dict.fromkeys(("F32", "I32"), 4),
@@ -34,19 +35,36 @@ class Entry(NamedTuple):
 
 def read_header(content: bytes) -> dict[str, Entry]:
     """Name -> entry, of a whole file's bytes; refused unless the tensors tile the file exactly."""
-    length = int.from_bytes(content[:LENGTH_BYTES], "little")
-    if len(content) < LENGTH_BYTES or length > min(HEADER_BYTES_LIMIT, len(content) - LENGTH_BYTES):
+    return parse_header(content, len(content))
+
+
+def parse_header(head: bytes, size: int) -> dict[str, Entry]:
+    """The same of the first bytes of a file of `size` bytes, as far as its header goes."""
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    if size < LENGTH_BYTES or length > min(HEADER_BYTES_LIMIT, size - LENGTH_BYTES):
         raise _damaged("its header is cut off or too long")
     try:
-        document = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])
+        document = json.loads(
+            head[LENGTH_BYTES : LENGTH_BYTES + length], object_pairs_hook=_without_twins
+        )
     except (ValueError, RecursionError) as error:
         raise _damaged("its header is no JSON") from error
     if not isinstance(document, dict):
         raise _damaged("its header is no JSON object")
     document.pop("__metadata__", None)
+    if len(document) > TENSORS_LIMIT:
+        raise _damaged(f"it names more than {TENSORS_LIMIT} tensors")
     entries = {name: _entry(name, fields) for name, fields in document.items()}
-    _check_tiling(entries, len(content) - LENGTH_BYTES - length)
+    _check_tiling(entries, size - LENGTH_BYTES - length)
     return entries
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers of JSON do not agree on which of two equal keys counts."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise _damaged("its header names a tensor or a field twice")
+    return document
 
 
 def _entry(name: str, fields: Any) -> Entry:

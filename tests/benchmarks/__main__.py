@@ -1,78 +1,117 @@
-"""Prints a table and writes `build/bench.json`: figure → number, flat."""
+"""`make bench`, or `python -m tests.benchmarks [PART …]`: prints a table as it goes.
+
+Every figure is written to `build/bench.json` (flat: figure → number) as soon as it is there, so a
+stop loses nothing. With parts named, their figures are added to the file that is there already.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import sys
 import tempfile
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from tests.benchmarks.report import Report
 
-from tests.benchmarks import figures, parts
+Found = Iterator[dict[str, float]]
+Part = Callable[[Path, argparse.Namespace, Report], Found]
 
-GOALS = {
-    "job_over_bare_loop": "≤ 1.5",
-    "worker_memory_growth": "≤ 1.10",
-    "api_memory_growth": "≤ 1.10",
-    "api_ready_seconds": "≤ 3",
-    "small_job_ms": "≤ 250",
-    "png_over_pillow": "≥ 3",
-    "rows_per_second_sqlite": "≥ 250,000",
-    "rows_per_second_postgresql": "≥ 250,000",
-    "sync_over_bare": "≥ 0.95",
-    "sync_lone_more_ms": "≤ 5",
+# Each part imports what it measures itself: a part that can't run does not stop the others.
+
+
+def _start(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.figures import small_job_ms, start_seconds
+
+    yield start_seconds(folder, options.rounds)
+    yield small_job_ms(folder, 10 * options.rounds)
+
+
+def _encoders(*_: object) -> Found:
+    from tests.benchmarks.parts import png_over_pillow
+
+    yield png_over_pillow()
+
+
+def _rows(folder: Path, *_: object) -> Found:
+    from tests.benchmarks.rows import rows_per_second
+
+    yield from rows_per_second(folder)
+
+
+def _loop(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.figures import job_over_bare_loop
+
+    yield job_over_bare_loop(folder, options.samples, options.rounds)
+
+
+def _sync(_: Path, options: argparse.Namespace, report: Report, *, rivals: bool) -> Found:
+    from tests.benchmarks.sync import measure
+
+    yield from measure(rivals, options.rounds, options.seconds, report.console.print)
+
+
+def _memory(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.figures import memory_growth
+
+    yield memory_growth(folder, options.few, options.many)
+
+
+PARTS: Mapping[str, Part] = {
+    "start": _start,
+    "encoders": _encoders,
+    "rows": _rows,
+    "loop": _loop,
+    "sync": partial(_sync, rivals=False),
+    "servers": partial(_sync, rivals=True),
+    "memory": _memory,
 }
+"""Name → what it measures, in the order of a full run."""
+
+WHEN_NAMED = frozenset({"sync"})
+"""Parts that a full run leaves out: `servers` measures what `sync` does, and more."""
 
 
-def main() -> None:
-    """Measure, print, write."""
+def main() -> int:
+    """Measure, print, write; 1 when a part failed."""
     options = _options()
-    measured: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="synthloom-bench-") as name:
-        for measure in _measures(Path(name), options):
-            found = measure()
-            measured |= found
-            for figure, value in found.items():
-                Console(stderr=True).print(f"{figure}: {value:.3f}")
-    _print(measured)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(measured, indent=2) + "\n")
+    names = options.parts or [name for name in PARTS if name not in WHEN_NAMED]
+    known = json.loads(options.out.read_text()) if options.parts and options.out.exists() else {}
+    report, failed = Report(options.out, known), False
+    for name in names:
+        began = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory(prefix="synthloom-bench-") as folder:
+                for found in PARTS[name](Path(folder), options, report):
+                    report.add(found)
+        except Exception:
+            # The other parts are worth having all the same.
+            traceback.print_exc()
+            failed = True
+        report.console.print(f"-- {name}: {time.monotonic() - began:.0f} s", highlight=False)
+    report.table()
+    return int(failed)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--samples", type=int, default=50_000, help="of the job against the loop")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=3, help="of what takes turns")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of load on a server")
+    parser.add_argument("--samples", type=int, default=200_000, help="of the job against the loop")
     parser.add_argument("--few", type=int, default=20_000, help="small job of the memory figure")
     parser.add_argument("--many", type=int, default=200_000, help="large job of the memory figure")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
-    return parser.parse_args()
-
-
-def _measures(folder: Path, options: argparse.Namespace) -> list[Callable[[], dict[str, float]]]:
-    return [
-        lambda: figures.start_seconds(folder, options.rounds),
-        lambda: figures.small_job_ms(folder, 10 * options.rounds),
-        lambda: figures.job_over_bare_loop(folder, options.samples, options.rounds),
-        lambda: figures.waiting_requests(folder, clients=64, samples=16, seconds=8.0),
-        parts.png_over_pillow,
-        lambda: parts.rows_per_second(folder),
-        lambda: figures.memory_growth(folder, options.few, options.many),
-    ]
-
-
-def _print(measured: dict[str, float]) -> None:
-    table = Table(title=f"Synthloom on {platform.machine()}, {platform.python_version()}")
-    for column in ("figure", "value", "goal"):
-        table.add_column(column)
-    for figure, value in measured.items():
-        table.add_row(figure, f"{value:.3f}", GOALS.get(figure, ""))
-    Console().print(table)
+    options = parser.parse_args()
+    unknown = set(options.parts) - PARTS.keys()
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

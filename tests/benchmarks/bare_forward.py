@@ -1,40 +1,47 @@
-"""Forward and uint8 conversion alone: `python -m tests.benchmarks.bare_forward MODEL BATCH`.
+"""Forward pass, uint8 and encoding with nothing around: what a server is measured against.
 
-Prints samples per second at that batch size, and milliseconds of one batch of 16.
+`python -m tests.benchmarks.bare_forward CHECKPOINT BATCH REQUEST SECONDS` prints the samples a
+second of batches of BATCH (each split into answers of REQUEST samples), and the median
+milliseconds of a batch of REQUEST alone. Latents are drawn beforehand; an answer is an NPZ file,
+as the service's.
 """
 
 from __future__ import annotations
 
+import io
+import statistics
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from models.checkpoint import load
+from models.files import WEIGHTS_FILE, read_spec
 from models.generator import Generator, to_pixels
-from models.zoo.catalogue import shipped_model
 
-SECONDS = 4.0
-LONE = 16
+WARM_SECONDS = 0.3
 
 
 @torch.inference_mode()
-def batches_per_second(generator: Generator, batch: int, seconds: float) -> float:
-    """How often a batch of that size can be made."""
+def batch_seconds(generator: Generator, batch: int, request: int, seconds: float) -> list[float]:
+    """How long each batch of that size took, for so many seconds in all."""
     z = torch.randn(batch, generator.latent_size)
     labels = torch.arange(batch) % generator.class_count if generator.class_count else None
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        to_pixels(generator(z, labels), generator.value_range)
-        count += 1
-    return count / (time.perf_counter() - began)
+    took, end = [], time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end:
+        made = to_pixels(generator(z, labels), generator.value_range)
+        for start in range(0, batch, request):
+            np.savez(io.BytesIO(), images=made.pixels[start : start + request])
+        took.append(time.perf_counter() - began)
+    return took
 
 
 if __name__ == "__main__":
-    name, size = sys.argv[1:]
-    shipped = shipped_model(name)
-    loaded = load(shipped.spec, shipped.weights_path)
-    batches_per_second(loaded, int(size), 0.5)
-    full = int(size) * batches_per_second(loaded, int(size), SECONDS)
-    lone = 1_000 / batches_per_second(loaded, LONE, SECONDS)
-    sys.stdout.write(f"{full} {lone}\n")
+    folder, size, asked, duration = sys.argv[1:]
+    generator = load(read_spec(Path(folder)), Path(folder) / WEIGHTS_FILE)
+    batch_seconds(generator, int(size), int(asked), WARM_SECONDS)
+    full = batch_seconds(generator, int(size), int(asked), float(duration))
+    lone = batch_seconds(generator, int(asked), int(asked), float(duration) / 2)
+    sys.stdout.write(f"{int(size) * len(full) / sum(full)} {1_000 * statistics.median(lone)}\n")

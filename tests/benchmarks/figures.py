@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from tests.harness import Server, run_job, serving
 
 MODEL = "fashion-cgan"
 CLASSES = 10
-BARE_BATCH = 256
 
 
 def job_over_bare_loop(folder: Path, samples: int, rounds: int) -> dict[str, float]:
@@ -74,22 +72,6 @@ def small_job_ms(folder: Path, rounds: int) -> dict[str, float]:
     return {"small_job_ms": statistics.median(took)}
 
 
-def waiting_requests(folder: Path, clients: int, samples: int, seconds: float) -> dict[str, float]:
-    """`POST /v1/samples` under load, and alone, over forward passes with nothing around them."""
-    with serving(folder / "waiting") as server, server.client() as client:
-        run_job(client, _body(1_000), 600)
-        full, lone_ms = _bare_forward(BARE_BATCH)
-        busy = _waiting(server, clients, samples, seconds)
-        alone = _waiting(server, 1, samples, seconds)
-    return {
-        "sync_over_bare": busy["samples_per_second"] / full,
-        "sync_samples_per_second": busy["samples_per_second"],
-        "sync_p50_ms": busy["p50_ms"],
-        "sync_p99_ms": busy["p99_ms"],
-        "sync_lone_more_ms": alone["p50_ms"] - lone_ms,
-    }
-
-
 def _body(samples: int, seed: int = 7) -> dict[str, object]:
     return {"model": MODEL, "samples_per_class": samples // CLASSES, "seed": seed}
 
@@ -99,21 +81,6 @@ def _bare_loop(samples: int, out: Path) -> float:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     out.unlink()
     return float(printed)
-
-
-def _bare_forward(batch: int) -> tuple[float, float]:
-    command = [sys.executable, "-m", "tests.benchmarks.bare_forward", MODEL, str(batch)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    full, lone_ms = printed.split()
-    return float(full), float(lone_ms)
-
-
-def _waiting(server: Server, clients: int, samples: int, seconds: float) -> dict[str, float]:
-    arguments = [server.url, server.key, str(clients), str(samples), str(seconds)]
-    command = [sys.executable, "-m", "tests.benchmarks.waiting", *arguments]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    measured: dict[str, float] = json.loads(printed)
-    return measured
 
 
 def _peaks(folder: Path, samples: int) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""The same generator behind other servers, each in an environment of its own."""

@@ -1,11 +1,20 @@
-"""End with the process that started this one, however that one ends."""
+"""End with the process that started this one, however that one ends, and show it signs of life.
+
+Both go over standard input: nothing is ever sent to us, so all there is to read is its end. Where
+it is a socket, what we write there arrives at the parent.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+import time
+
+SIGNS = 20
+"""Signs of life in the time after which a silent process counts as hung."""
 
 
 def stop_with_parent() -> None:
@@ -13,7 +22,24 @@ def stop_with_parent() -> None:
     threading.Thread(target=_watch, name="parent", daemon=True).start()
 
 
+def show_life(hang_seconds: float) -> None:
+    """Send signs of life to the parent, so often that silence for `hang_seconds` is none of ours.
+
+    They come from a thread that needs nothing but the interpreter: a process that waits for the
+    database, the disk or the device shows them, one that is stopped or stuck in C code does not.
+    """
+    pause = hang_seconds / SIGNS
+    threading.Thread(target=_show_life, args=(pause,), name="life", daemon=True).start()
+
+
 def _watch() -> None:
     while sys.stdin.buffer.read(1 << 10):
         continue
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _show_life(pause: float) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more: the other thread ends us
+        while True:
+            os.write(sys.stdin.fileno(), b".")
+            time.sleep(pause)

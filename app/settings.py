@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     """Tensors that a worker keeps loaded; the least recently used model leaves first."""
 
     encode_threads: int = Field(default=2, ge=1, le=64)
-    """Threads of a worker that encode PNG files beside the device."""
+    """Threads of a worker that encode images beside the device."""
 
     shard_samples: int = Field(default=5_000, ge=1, le=50_000)
     """Samples in one shard, the unit of work, retry and storage; a shard may have a few more,
@@ -105,6 +105,10 @@ class Settings(BaseSettings):
 
     lease_seconds: float = Field(default=20.0, ge=0.2, le=3600.0)
     """Silence after which other workers take over a worker's shards."""
+
+    hang_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
+    """Seconds without a sign of life after which `synthloom serve` kills a worker of its own and
+    starts it again. Waiting for the database or computing is no silence."""
 
     worker_name: str = Field(default_factory=lambda: socket.gethostname())
     """Name of this machine in worker ids; give each machine its own."""

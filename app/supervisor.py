@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import sys
 import time
 from asyncio.subprocess import Process
@@ -17,13 +18,18 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
 HEALTHY_SECONDS = 30.0
 """A worker that lived this long is started again at once; one that did not, ever later."""
 STOP_SECONDS = 20.0
+LOOKS = 10
+"""Looks in a row without a sign of life after which a worker counts as hung. They are counted, not
+timed: after a pause of the server itself (Ctrl-Z, a paused container) nobody is accused at once."""
 
 
 class Supervisor:
-    """Starts workers, starts them again when they end, and stops them with the server.
+    """Starts workers, starts them again when they end or hang, and stops them with the server.
 
-    Each holds the end of a pipe: when the server dies without a word, its workers see the pipe
-    close and end too, so a restart never meets workers of the past.
+    Each has a socket to the server as its standard input. When the server dies without a word,
+    its workers see the socket close and end too, so a restart never meets workers of the past.
+    The other way, workers send signs of life; one that sends none is killed, because a process
+    that is stopped inside a transaction holds its locks until it ends.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,8 +59,11 @@ class Supervisor:
         pause = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             began = time.monotonic()
-            child = self._children[slot] = await self._start(slot)
+            signs = Signs()
+            child = self._children[slot] = await self._start(slot, signs)
+            watching = asyncio.create_task(self._end_when_hung(slot, child, signs))
             code = await child.wait()
+            watching.cancel()
             if self._stopping.is_set():
                 return
             lived = time.monotonic() - began
@@ -65,24 +74,55 @@ class Supervisor:
             await self._pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _start(self, slot: int) -> Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "app.cli",
-            "worker",
-            "--name",
-            f"{self._settings.worker_name}/{slot}",
-            "--supervised",
-            stdin=asyncio.subprocess.PIPE,
-            env={**os.environ, **environment(self._settings)},
+    async def _start(self, slot: int, signs: Signs) -> Process:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await asyncio.get_running_loop().create_connection(lambda: signs, sock=ours)
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "app.cli",
+                "worker",
+                "--name",
+                f"{self._settings.worker_name}/{slot}",
+                "--supervised",
+                stdin=theirs.fileno(),
+                env={**os.environ, **environment(self._settings)},
+            )
+
+    async def _end_when_hung(self, slot: int, child: Process, signs: Signs) -> None:
+        silent = 0
+        while silent < LOOKS:
+            await asyncio.sleep(self._settings.hang_seconds / LOOKS)
+            silent = 0 if signs.taken() else silent + 1
+        log.error(
+            "worker %d has given no sign of life for %g s: it is frozen or hangs, and is killed",
+            slot,
+            self._settings.hang_seconds,
         )
+        _signal(child, "kill")
 
     async def _pause(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
+
+
+class Signs(asyncio.Protocol):
+    """The signs of life of one worker, as they arrive."""
+
+    def __init__(self) -> None:
+        self._heard = False
+
+    def data_received(self, data: bytes) -> None:
+        """The worker lives."""
+        self._heard = True
+
+    def taken(self) -> bool:
+        """Whether there was one since the last call."""
+        heard, self._heard = self._heard, False
+        return heard
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -159,7 +159,7 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     context = build_context(settings, worker_id, database, storage, engine)
     door = GenerationServer(engine, settings.worker_listen, settings.data_dir / "run", worker_id)
     door.start()
-    _announce(context, door)
+    announce(context, door)
     _register_workflows(context)
     DBOS.listen_queues([QUEUE])
     DBOS.launch()
@@ -204,7 +204,7 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
         context.stopping.wait(context.settings.heartbeat_seconds)
 
 
-def _announce(context: WorkerContext, door: GenerationServer) -> None:
+def announce(context: WorkerContext, door: GenerationServer) -> None:
     """The first heartbeat. A database that is busy or away is waited for, as later ones do."""
     patient = Retrying(
         retry=retry_if_exception_type((UnavailableError, StorageFullError)),

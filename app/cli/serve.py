@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.cli.failures import CommandError, ExitCode
 from app.errors import SynthloomError
-from app.parent import stop_with_parent
+from app.parent import show_life, stop_with_parent
 from app.settings import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -49,13 +49,15 @@ def worker(
     supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run one more worker for a service that shares its database and storage."""
-    from app.worker import run_worker
-
     settings = _settings(data_dir=data)
     _log_to_stderr()
     with _refusals():
         if supervised:
             stop_with_parent()
+            show_life(settings.hang_seconds)
+        # Only now, because it loads torch, which takes its time.
+        from app.worker import run_worker
+
         run_worker(settings, name or f"{settings.worker_name}/{uuid.uuid4().hex[:12]}")
 
 

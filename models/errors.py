@@ -6,6 +6,8 @@ what was wanted, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ModelError(Exception):
     """Any failure of this package that its caller can expect."""
@@ -17,6 +19,21 @@ class SpecError(ModelError):
 
 class CheckpointError(ModelError):
     """The files of a checkpoint are missing, damaged, or not what the spec says."""
+
+
+class TensorMatchError(CheckpointError):
+    """The tensors of a file are not those that the architecture wants.
+
+    differences: a sentence for each; the message has the first 20.
+    """
+
+    NAMED = 20
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        self.differences = tuple(differences)
+        left = len(self.differences) - self.NAMED
+        more = [f"and {left} more"] if left > 0 else []
+        super().__init__("tensors: " + "; ".join([*self.differences[: self.NAMED], *more]))
 
 
 class InputError(ModelError):

@@ -49,6 +49,7 @@ from app.client_types import (
     ManifestPage,
     Model,
     ModelList,
+    Readiness,
     Row,
 )
 
@@ -209,6 +210,12 @@ class Client:
         """
         url = f"{_job_path(job)}/archives/{_segment(format)}"
         return download_archive(self._http, self._retrying(), url, path, on_bytes)
+
+    # The service
+
+    def workers(self) -> int:
+        """How many workers are there to run jobs."""
+        return self._answer(Readiness, "GET", "/readyz").workers
 
     # Requests
 

@@ -166,6 +166,12 @@ class ManifestPage(Answer):
     next: str | None = None
 
 
+class Readiness(Answer):
+    """What the service says of itself; `workers` have given a sign of life lately."""
+
+    workers: int
+
+
 class ModelList(Answer):
     """All registered models."""
 

@@ -37,6 +37,7 @@ class FakeService:
     quotas: dict[str, int] = field(default_factory=lambda: {"bag": 3, "coat": 2})
     states: list[str] = field(default_factory=lambda: ["queued", "running", "finalizing"])
     last_state: str = "succeeded"
+    workers: int = 1
     archive: bytes = b""
     faults: list[Reply] = field(default_factory=list)
     """Answers given instead of the right ones, first come first served."""
@@ -57,8 +58,10 @@ class FakeService:
         self.on_request(method, path)
         if self.faults:
             return self.faults.pop(0)
-        if path in ("/livez", "/readyz"):
-            return Reply(200, b"{}", {"Content-Type": "application/json"})
+        if path == "/livez":
+            return as_json({"status": "alive"})
+        if path == "/readyz":
+            return as_json({"status": "ready", "workers": self.workers})
         if headers.get("authorization") != f"Bearer {KEY}":
             return problem(401, "unauthorized", "The key is not valid. Send the right one.")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.failures import CommandError, ExitCode, InterruptedByUserError
-from app.cli.progress import Reporter
+from app.cli.progress import Reporter, reason_to_wait
 from app.client import Client
-from app.client_errors import ClientError
+from app.client_errors import ClientError, WaitTimeoutError
 from app.client_types import Job, JobRequest
 from app.datasets.unpack import is_dataset, unpack
 from app.datasets.verify import Verification, verify
 
 FORMAT = "imagefolder"
 SHOWN_PROBLEMS = 3
+UNSUSPICIOUS_SECONDS = 3.0
+"""A job may be queued that long before it is asked whether there is a worker at all."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,18 @@ def _completed(client: Client, request: JobRequest, reporter: Reporter) -> Job:
     try:
         job = client.submit(request, key)
         reporter.job(job)
-        return client.wait(job, reporter.job)
+        return _awaited(client, job, reporter)
     except KeyboardInterrupt as interrupt:
         raise InterruptedByUserError(_cancelled(client, request, key)) from interrupt
+
+
+def _awaited(client: Client, job: Job, reporter: Reporter) -> Job:
+    with contextlib.suppress(WaitTimeoutError):
+        return client.wait(job, reporter.job, UNSUSPICIOUS_SECONDS)
+    reason = reason_to_wait(client, client.job(job))
+    if reason is not None:
+        reporter.hint(reason)
+    return client.wait(job, reporter.job)
 
 
 def _cancelled(client: Client, request: JobRequest, key: str) -> str:

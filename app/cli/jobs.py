@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
-from app.cli.progress import reporter
-from app.cli.terminal import plain, print_json, print_table, stdout
+from app.cli.progress import reason_to_wait, reporter
+from app.cli.terminal import plain, print_json, print_table, say, stdout
 from app.client_types import Job
 
 jobs = typer.Typer(no_args_is_help=True, help="List, look at, cancel and download jobs.")
@@ -63,11 +63,14 @@ def show_job(
     """Show one job: its state, its quotas, its archives, and why it failed if it did."""
     with connected(Whereabouts(server, data, api_key)) as client:
         found = client.job(job)
+        reason = None if as_json else reason_to_wait(client, found)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
     print_table(("", found.id), _facts(found))
     print_table(("class", "asked"), list(found.samples_per_class.items()))
+    if reason is not None:
+        say(reason)
 
 
 @jobs.command("cancel")

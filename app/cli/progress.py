@@ -18,10 +18,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from app.cli.terminal import say, stderr
-from app.client_types import Job
+from app.cli.terminal import plain, say, stderr
+from app.client import Client
+from app.client_errors import ClientError
+from app.client_types import Job, JobState
 
 LINES_A_JOB = 10
+NO_WORKER = (
+    "No worker is running, and the job waits for one: look into the log of the service, or start a "
+    "worker with `synthloom worker` and the settings of the service."
+)
 
 Columns = list[ProgressColumn]
 
@@ -41,6 +47,9 @@ class Reporter(Protocol):
     def job(self, job: Job) -> None:
         """The job has moved."""
 
+    def hint(self, sentence: str) -> None:
+        """Something to know while the job does not move."""
+
     def received(self, done: int, total: int) -> None:
         """Bytes of the archive have arrived."""
 
@@ -52,6 +61,16 @@ def reporter() -> Reporter:
     """Bars when stderr is a terminal."""
     console = stderr()
     return Bars(console) if console.is_terminal else Lines()
+
+
+def reason_to_wait(client: Client, job: Job) -> str | None:
+    """Why a queued job will not begin by itself; None where nothing is known to be wrong."""
+    if job.state is not JobState.QUEUED:
+        return None
+    try:
+        return None if client.workers() else NO_WORKER
+    except ClientError:
+        return None
 
 
 class Lines:
@@ -74,6 +93,9 @@ class Lines:
         if job.state.value != self._state or step > self._step:
             self._state, self._step = job.state.value, step
             say(f"{job.id} {job.state.value}: {done:,} of {total:,} samples")
+
+    def hint(self, sentence: str) -> None:
+        say(sentence)
 
     def received(self, done: int, total: int) -> None:
         if done == total:
@@ -106,6 +128,9 @@ class Bars:
     def job(self, job: Job) -> None:
         done, total = job.progress.samples_done, job.progress.samples
         self._move("job", job.state.value, done, total, _counted)
+
+    def hint(self, sentence: str) -> None:
+        self._console.print(plain(sentence), soft_wrap=True)
 
     def received(self, done: int, total: int) -> None:
         self._move("download", "downloaded", done, total, _weighed)

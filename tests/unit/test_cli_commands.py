@@ -76,6 +76,23 @@ def test_jobs_show(run: Run, known: FakeService) -> None:
     assert json.loads(run("jobs", "show", "job_1", "--json").stdout)["id"] == "job_1"
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_jobs_show_says_that_nobody_will_begin_a_job(
+    run: Run, known: FakeService, workers: int
+) -> None:
+    known.states, known.workers = ["queued", "queued"], workers
+    result = run("jobs", "show", "job_1")
+    assert result.exit_code == 0
+    assert ("No worker is running" in result.stderr) == (workers == 0)
+
+
+def test_jobs_show_asks_for_workers_only_while_a_job_is_queued(
+    run: Run, known: FakeService
+) -> None:
+    assert run("jobs", "show", "job_1").exit_code == 0
+    assert "/readyz" not in known.paths()
+
+
 def test_jobs_show_says_why_a_job_failed(run: Run, known: FakeService) -> None:
     known.states, known.last_state = [], "failed"
     assert facts(run("jobs", "show", "job_1"))["problem"] == "Class bag ran dry. Ask for less."

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from app.cli import delivery
 from app.datasets.verify import verify
-from tests.fake_service import FakeService
+from tests.fake_service import FakeService, problem
 from tests.made_datasets import Make
 
 Run = Callable[..., Result]
@@ -69,6 +70,33 @@ def test_progress_is_plain_lines_on_stderr(run: Run, known: FakeService) -> None
         "Unpacked 6 files",
         "Verified 6 files",
     ]
+
+
+@pytest.mark.parametrize(("workers", "lines"), [(0, 1), (1, 0)])
+def test_a_job_that_nobody_begins_is_explained_once(
+    run: Run, known: FakeService, monkeypatch: pytest.MonkeyPatch, workers: int, lines: int
+) -> None:
+    monkeypatch.setattr(delivery, "UNSUSPICIOUS_SECONDS", 0.0)
+    known.states, known.workers = ["queued"] * 5 + ["running"], workers
+    result = run("generate", "tiny", "--per-class", "2", "--out", "out")
+    assert result.exit_code == 0
+    assert result.stderr.count("No worker is running, and the job waits for one: ") == lines
+    assert known.paths().count("/readyz") == 1
+
+
+def test_a_service_that_does_not_say_how_many_workers_it_has_is_waited_for(
+    run: Run, known: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "UNSUSPICIOUS_SECONDS", 0.0)
+    known.states = ["queued"] * 5
+
+    def refuse(_method: str, path: str) -> None:
+        if path == "/readyz":
+            known.faults = [problem(404, "not-found", "A proxy keeps this to itself.")]
+
+    known.on_request = refuse
+    assert run("generate", "tiny", "--per-class", "2", "--out", "out").exit_code == 0
+    assert "/readyz" in known.paths()
 
 
 def test_json_is_one_object_and_nothing_else(run: Run, known: FakeService, nobody: Path) -> None:

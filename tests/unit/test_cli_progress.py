@@ -44,6 +44,16 @@ def test_bars_end_with_what_was_done(jobs: list[Job]) -> None:
     assert re.search(r"verified +━+ 5,002/5,002 .*in 0:00", lines[-1])
 
 
+def test_a_hint_stands_above_the_bar(jobs: list[Job]) -> None:
+    screen = io.StringIO()
+    with Bars(Console(file=screen, force_terminal=True, width=60, color_system=None)) as bars:
+        bars.job(jobs[0])
+        bars.hint("No worker is running.")
+        bars.job(jobs[1])
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert re.search(r"\rNo worker is running\.\nqueued", shown)
+
+
 def test_a_bar_says_that_the_time_is_not_known_yet(jobs: list[Job]) -> None:
     assert re.search(r"queued +0/5,000 +ETA --:--", drawn(jobs[:1]))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -35,12 +36,14 @@ def test_every_job_survives_kills(
     ("database_url", "workers"), [("sqlite", 1), ("postgresql", 3)], indirect=["database_url"]
 )
 def test_every_job_survives_a_long_night(tmp_path: Path, database_url: str, workers: int) -> None:
+    began = time.monotonic()
     chaos = Chaos(tmp_path, database_url, seed=SOAK_KILLS, workers=workers)
     _survive(chaos, jobs=SOAK_KILLS // 2, kills=SOAK_KILLS)
     samples = sum(sum(counts.values()) for counts in chaos.submitted.values())
     sys.stdout.write(
         f"\n{database_url.split(':')[0]}: {len(chaos.submitted)} jobs, {samples} samples, "
-        f"{len(chaos.kills)} kills {dict(Counter(chaos.kills))}: 0 lost, 0 twice, 0 orphans\n"
+        f"{len(chaos.kills)} kills {dict(Counter(chaos.kills))} "
+        f"in {time.monotonic() - began:.0f} s: 0 lost, 0 twice, 0 orphans\n"
     )
 
 

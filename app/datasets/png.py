@@ -20,6 +20,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 1
 _UP = 2
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # greyscale, truecolour, truecolour with alpha
+_DATA = b"IDAT"
+_DATA_CRC = zlib.crc32(_DATA)
 _END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 
 
@@ -37,7 +39,7 @@ def encode_batch(pixels: NDArray[np.uint8]) -> list[bytes]:
     filtered[:, :, 0] = _UP
     filtered[:, 0, 1:] = rows[:, 0]
     np.subtract(rows[:, 1:], rows[:, :-1], out=filtered[:, 1:, 1:])
-    return [head + _data(image) + _END for image in filtered]
+    return [_file(head, image) for image in filtered]
 
 
 def _header(width: int, height: int, channels: int) -> bytes:
@@ -45,6 +47,8 @@ def _header(width: int, height: int, channels: int) -> bytes:
     return SIGNATURE + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def _data(filtered: NDArray[np.uint8]) -> bytes:
-    body = b"IDAT" + bytes(deflate.zlib_compress(filtered, LEVEL))
-    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+def _file(head: bytes, filtered: NDArray[np.uint8]) -> bytes:
+    pixels = deflate.zlib_compress(filtered, LEVEL)
+    checksum = deflate.crc32(pixels, _DATA_CRC)
+    parts = (head, struct.pack(">I", len(pixels)), _DATA, pixels, struct.pack(">I", checksum), _END)
+    return b"".join(parts)

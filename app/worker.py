@@ -22,9 +22,10 @@ from app.db.migrate import check
 from app.db.session import create_engine, now, transaction
 from app.db.tables import Model, Worker
 from app.engine.devices import choose_device
-from app.engine.engine import Engine, Limits
+from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.memory import use_one_heap
+from app.engine.place import Limits, LoadOnto
 from app.errors import ModelCorruptError, StorageFullError, UnavailableError
 from app.generation_server import GenerationServer
 from app.jobs import sweep
@@ -86,10 +87,8 @@ def _commit_step(settings: Settings, database: sa.Engine) -> CommitStep:
     return run
 
 
-def _model_loader(
-    database: sa.Engine, storage: LocalStorage, device: torch.device
-) -> Callable[[str], Generator]:
-    def load_model(sha256: str) -> Generator:
+def _model_loader(database: sa.Engine, storage: LocalStorage) -> LoadOnto:
+    def load_model(sha256: str, device: torch.device) -> Generator:
         with transaction(database) as session:
             row = session.execute(sa.select(Model).where(Model.sha256 == sha256)).scalars().first()
         if row is None:
@@ -103,10 +102,9 @@ def _model_loader(
 
 def build_engine(settings: Settings, database: sa.Engine, storage: LocalStorage) -> Engine:
     """The worker's device, with the models of the catalogue at hand."""
-    device = choose_device(settings.device)
     return Engine(
-        device,
-        _model_loader(database, storage, device),
+        choose_device(settings.device),
+        _model_loader(database, storage),
         Forward(_leave_broken_device),
         Limits(
             resident_bytes=settings.resident_bytes,

@@ -26,7 +26,7 @@ from app.datasets.batch import (
 from app.errors import JobTooLargeError, NotAcceptableError
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
-from app.jobs.shard import ShardRun
+from app.jobs.shard import AtOnce, ShardRun
 
 router = APIRouter(prefix="/v1/samples", tags=["samples"], route_class=StrictRoute)
 
@@ -91,7 +91,7 @@ def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) 
         run = ShardRun(
             plan=plan,
             shard=plan.shard(index),
-            engine=engine,
+            engine=AtOnce(engine),
             encoders=services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,

@@ -30,10 +30,10 @@ class Batch:
     licences: list[str] = field(default_factory=list)
     _files: dict[str, bytes] = field(default_factory=dict)
 
-    def add(self, name: str, payload: bytes) -> int:
-        """Keep one file, as a shard's run gives it."""
-        self._files[name] = payload
-        return 0
+    def add_all(self, names: list[str], payloads: list[bytes]) -> list[int]:
+        """Keep files, as a shard's run gives them."""
+        self._files.update(zip(names, payloads, strict=True))
+        return [0] * len(names)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Name and content, in the order they were made."""

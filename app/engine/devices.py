@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal
 
@@ -35,6 +36,22 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return platform.processor() or platform.machine()
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give memory that torch keeps for later tensors back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def joined(environments: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The environment of something that several devices made: where they differ, all values."""
+    return {
+        name: " + ".join(dict.fromkeys(made[name] for made in environments))
+        for name in environments[0]
+    }
 
 
 def environment(device: torch.device) -> dict[str, str]:

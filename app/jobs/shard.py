@@ -8,13 +8,14 @@ samples, and exactly as many as the plan says.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import starmap
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,13 @@ from numpy.typing import NDArray
 from app.datasets.encoders import Encode, encoder_of
 from app.datasets.manifest import Layout, SampleRow
 from app.errors import DryClassError
+from app.jobs.encoded import Candidates, Encoded, encoded
 from app.jobs.plan import Plan, Shard
 from models.latents import normal
 
+BATCHES_ASKED = 3
+"""Batches of a shard that the engine has at a time: it never waits for latents, and other jobs
+wait for no more than these."""
 BATCHES_AHEAD = 4
 """Batches that may wait for an encoder or the writer: bounds memory, keeps both busy."""
 
@@ -41,8 +46,18 @@ class Batch(Protocol):
         """[n], False where the image must not be used."""
 
 
+class Answer(Protocol):
+    """A batch that was asked for: a future."""
+
+    def result(self) -> Batch:
+        """The batch, once it is there; raises what went wrong."""
+
+    def cancel(self) -> bool:
+        """It is no longer wanted."""
+
+
 class Generates(Protocol):
-    """The engine, as far as a shard needs it."""
+    """An engine that is asked and waited for."""
 
     def generate(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
@@ -53,31 +68,73 @@ class Generates(Protocol):
         """Length of one latent."""
 
 
+class Submits(Protocol):
+    """The engine, as far as a shard needs it."""
+
+    def submit(
+        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
+    ) -> Answer:
+        """Ask for the images of one batch."""
+
+    def latent_size(self, model: str) -> int:
+        """Length of one latent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """An engine that is asked and waited for, where one that is submitted to is wanted."""
+
+    engine: Generates
+
+    def submit(
+        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
+    ) -> Answer:
+        """The answer, which is there already."""
+        future: Future[Batch] = Future()
+        future.set_result(self.engine.generate(model, z, labels, batch))
+        return future
+
+    def latent_size(self, model: str) -> int:
+        """Length of one latent."""
+        return self.engine.latent_size(model)
+
+
 class Members(Protocol):
     """The shard file."""
 
-    def add(self, name: str, payload: bytes) -> int:
-        """Append a file; returns where its bytes begin."""
+    def add_all(self, names: list[str], payloads: list[bytes]) -> list[int]:
+        """Append files; returns where the bytes of each begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """One batch of a model's stream, and the samples it may fill."""
+class _Asked:
+    """Batches of one model in order; the engine has so many of the next ones already."""
 
-    model: int
-    first: int
-    positions: NDArray[np.int64]
-    """[n] positions in the shard."""
+    def __init__(self, draws: Iterator[Candidates], submit: Callable[[Candidates], Answer]) -> None:
+        self._draws = draws
+        self._submit = submit
+        self._under_way: deque[tuple[Candidates, Answer]] = deque()
 
+    def __enter__(self) -> Self:
+        return self
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One encoded sample."""
+    def __exit__(self, *exception: object) -> None:
+        for _, future in self._under_way:
+            future.cancel()
 
-    position: int
-    candidate: int
-    payload: bytes
-    pixel_sha256: bytes
+    def __iter__(self) -> Iterator[tuple[Candidates, Batch]]:
+        self._ask()
+        while self._under_way:
+            candidates, future = self._under_way[0]
+            batch = future.result()
+            self._under_way.popleft()
+            self._ask()
+            yield candidates, batch
+
+    def _ask(self) -> None:
+        while len(self._under_way) < BATCHES_ASKED:
+            if (candidates := next(self._draws, None)) is None:
+                return
+            self._under_way.append((candidates, self._submit(candidates)))
 
 
 @dataclass
@@ -86,7 +143,7 @@ class ShardRun:
 
     plan: Plan
     shard: Shard
-    engine: Generates
+    engine: Submits
     encoders: Executor
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
@@ -104,33 +161,36 @@ class ShardRun:
         """
         began = time.perf_counter()
         layout = Layout(self.plan)
-        for images in self._encoded():
-            for image in images:
-                self.rows.append(self._store(members, layout, image))
+        for batch in self._encoded():
+            self._store(members, layout, batch)
             self.report(len(self.rows))
         self.rows.sort()
         self.seconds = time.perf_counter() - began
 
-    def _store(self, members: Members, layout: Layout, image: Image) -> SampleRow:
-        index = self.shard.first + image.position
-        cell = int(self.shard.cells[image.position])
-        return SampleRow(
-            sample=index,
-            cell=cell,
-            candidate=image.candidate,
-            offset=members.add(layout.file_name(index, cell), image.payload),
-            length=len(image.payload),
-            file_sha256=hashlib.sha256(image.payload).digest(),
-            pixel_sha256=image.pixel_sha256,
+    def _store(self, members: Members, layout: Layout, batch: Encoded) -> None:
+        indices = (self.shard.first + batch.positions).tolist()
+        cells = self.shard.cells[batch.positions].tolist()
+        offsets = members.add_all(list(map(layout.file_name, indices, cells)), batch.payloads)
+        columns = zip(
+            indices,
+            cells,
+            batch.candidates,
+            offsets,
+            map(len, batch.payloads),
+            batch.file_sha256,
+            batch.pixel_sha256,
+            strict=True,
         )
+        self.rows += starmap(SampleRow, columns)
 
-    def _encoded(self) -> Iterator[list[Image]]:
+    def _encoded(self) -> Iterator[Encoded]:
         """Encoded batches in order; the next ones are drawn while these are encoded."""
-        waiting: deque[Future[list[Image]]] = deque()
+        encode = self.encode or encoder_of(self.plan.encoding)
+        waiting: deque[Future[Encoded]] = deque()
         try:
             for candidates, pixels in self._accepted():
-                waiting.append(self.encoders.submit(self._encode, candidates, pixels))
-                if len(waiting) >= BATCHES_AHEAD:
+                waiting.append(self.encoders.submit(encoded, candidates, pixels, encode))
+                while waiting and (len(waiting) >= BATCHES_AHEAD or waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -154,36 +214,40 @@ class ShardRun:
             if first + len(wanted) > limit:
                 raise self._dry(wanted, first)
             refused: list[NDArray[np.int64]] = []
-            for start in range(0, len(wanted), self.plan.engine_batch):
-                positions = wanted[start : start + self.plan.engine_batch]
-                batch = self._generate(model, first + start, positions)
-                refused.append(positions[~batch.finite])
-                kept = np.flatnonzero(batch.finite)
-                if len(kept):
-                    yield (
-                        Candidates(model, first + start, np.where(batch.finite, positions, -1)),
-                        batch.pixels,
-                    )
+            with _Asked(self._batches(model, first, wanted), self._ask) as asked:
+                for candidates, batch in asked:
+                    refused.append(candidates.positions[~batch.finite])
+                    if batch.finite.any():
+                        positions = np.where(batch.finite, candidates.positions, -1)
+                        yield replace(candidates, positions=positions), batch.pixels
             first += len(wanted)
             wanted = np.concatenate(refused)
             self.refused += len(wanted)
 
-    def _generate(self, model: int, first: int, positions: NDArray[np.int64]) -> Batch:
-        planned = self.plan.models[model]
+    def _batches(self, model: int, first: int, wanted: NDArray[np.int64]) -> Iterator[Candidates]:
+        size = self.plan.engine_batch
+        for start in range(0, len(wanted), size):
+            yield Candidates(model, first + start, wanted[start : start + size])
+
+    def _ask(self, candidates: Candidates) -> Answer:
+        planned, positions = self.plan.models[candidates.model], candidates.positions
         z = normal(
             seed=self.plan.seed,
             model=planned.sha256,
             shard=self.shard.index,
-            first=first,
+            first=candidates.first,
             count=len(positions),
             size=self.engine.latent_size(planned.sha256),
         )
-        conditions = np.array([cell.condition for cell in self.plan.cells], np.int64)
-        labels = conditions[self.shard.cells[positions]]  # [n]
+        labels = self._conditions[self.shard.cells[positions]]  # [n]
         takes_none = bool(len(labels)) and labels[0] < 0
-        return self.engine.generate(
+        return self.engine.submit(
             planned.sha256, z, None if takes_none else labels, self.plan.engine_batch
         )
+
+    @cached_property
+    def _conditions(self) -> NDArray[np.int64]:
+        return np.array([cell.condition for cell in self.plan.cells], np.int64)
 
     def _dry(self, wanted: NDArray[np.int64], drawn: int) -> DryClassError:
         cells = [self.plan.cells[cell] for cell in self.shard.cells[wanted]]
@@ -200,17 +264,3 @@ class ShardRun:
             missing=short,
             refused={"not-finite": self.refused},
         )
-
-    def _encode(self, candidates: Candidates, pixels: NDArray[np.uint8]) -> list[Image]:
-        keep = np.flatnonzero(candidates.positions >= 0)
-        kept = pixels[keep]
-        encode = self.encode or encoder_of(self.plan.encoding)
-        return [
-            Image(
-                position=int(candidates.positions[k]),
-                candidate=candidates.first + int(k),
-                payload=payload,
-                pixel_sha256=hashlib.sha256(image.tobytes()).digest(),
-            )
-            for k, image, payload in zip(keep, kept, encode(kept), strict=True)
-        ]

@@ -19,7 +19,7 @@ from app.db.session import transaction
 from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableError
 from app.jobs import finalize, lifecycle
 from app.jobs.dispatch import Dispatcher
-from app.jobs.shard import Generates, ShardRun
+from app.jobs.shard import ShardRun, Submits
 from app.settings import Settings
 from app.storage import LocalStorage
 
@@ -30,15 +30,23 @@ REPORT_SECONDS = 0.25
 DATABASE_PAUSE_SECONDS = 1.0
 
 
+class JobSeat(Submits, Protocol):
+    """The engine as one run of a shard sees it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Device and versions that made the images so far, for the manifest."""
+
+
 class JobEngine(Protocol):
     """The engine, as far as a worker's jobs need it."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """Device and versions, for the manifest."""
+        """The worker's own device, and versions."""
 
-    def for_job(self, job_id: str, precision: str) -> Generates:
-        """The engine as that job sees it."""
+    def for_job(self, job_id: str, precision: str) -> JobSeat:
+        """The engine as one run of a shard of that job sees it."""
 
 
 CommitStep = Callable[[Callable[[Session], bool]], bool]
@@ -116,10 +124,11 @@ def finalize_job(context: WorkerContext, job_number: int) -> None:
 
 
 def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.StoredShard:
+    seat = context.engine.for_job(lease.job_id, lease.plan.precision)
     run = ShardRun(
         plan=lease.plan,
         shard=lease.plan.shard(lease.shard),
-        engine=context.engine.for_job(lease.job_id, lease.plan.precision),
+        engine=seat,
         encoders=context.encoders,
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,
@@ -132,7 +141,7 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
         finally:
             members.discard()
     return lifecycle.StoredShard(
-        run.rows, writer.bytes, writer.sha256, run.refused, run.seconds, context.engine.environment
+        run.rows, writer.bytes, writer.sha256, run.refused, run.seconds, seat.environment
     )
 
 

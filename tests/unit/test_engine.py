@@ -17,8 +17,9 @@ from torch import Tensor
 
 from app.engine import devices
 from app.engine.devices import choose_device, environment
-from app.engine.engine import Engine, Limits, Seat
+from app.engine.engine import Engine, Seat
 from app.engine.forward import Forward
+from app.engine.place import Limits
 from app.errors import ConfigurationError, ModelCorruptError, ModelUnusableError
 from models.checkpoint import load
 from models.errors import CheckpointError
@@ -39,7 +40,7 @@ def engine_of(
     loader: Callable[[str], Generator], device: str = "cpu", linger_seconds: float = 0.0
 ) -> Engine:
     limits = Limits(resident_bytes=1 << 30, linger_seconds=linger_seconds, most_waiting=1000)
-    return Engine(torch.device(device), loader, Forward(never), limits)
+    return Engine(torch.device(device), lambda sha, _: loader(sha), Forward(never), limits)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from app.engine.residents import Loader as Load
 from app.engine.residents import Residents
 from models.generator import Generator
 from tests.builders import image
@@ -45,6 +46,10 @@ class Loader:
         return Sized(self._floats.get(sha256, 1))
 
 
+def residents_of(load: Load, budget_bytes: int) -> Residents:
+    return Residents(load, budget_bytes, lambda: None)
+
+
 def use(residents: Residents, *names: str) -> None:
     for name in names:
         with residents.use(name):
@@ -53,7 +58,7 @@ def use(residents: Residents, *names: str) -> None:
 
 def test_a_model_is_loaded_once() -> None:
     load = Loader()
-    residents = Residents(load, 1 << 20)
+    residents = residents_of(load, 1 << 20)
     with residents.use("a") as first, residents.use("a") as second:
         assert first is second
     use(residents, "a", "b", "a")
@@ -62,7 +67,7 @@ def test_a_model_is_loaded_once() -> None:
 
 def test_the_least_recently_used_leaves_first_by_bytes() -> None:
     load = Loader(a=10, b=10, c=10, large=20)
-    residents = Residents(load, 30 * 8)
+    residents = residents_of(load, 30 * 8)
     use(residents, "a", "b", "c", "a")
     assert residents.loaded == ["b", "c", "a"]
     use(residents, "large")
@@ -73,7 +78,7 @@ def test_the_least_recently_used_leaves_first_by_bytes() -> None:
 
 
 def test_a_model_in_use_never_leaves() -> None:
-    residents = Residents(Loader(a=10, b=10, c=10), 8)
+    residents = residents_of(Loader(a=10, b=10, c=10), 8)
     with ExitStack() as stack:
         kept = stack.enter_context(residents.use("a"))
         use(residents, "b", "c")
@@ -84,7 +89,7 @@ def test_a_model_in_use_never_leaves() -> None:
 
 def test_a_model_larger_than_the_budget_still_works() -> None:
     load = Loader(a=1000)
-    residents = Residents(load, 1)
+    residents = residents_of(load, 1)
     use(residents, "a", "a")
     assert load.loads["a"] == 2
 
@@ -98,7 +103,7 @@ def test_threads_that_ask_at_once_share_one_load() -> None:
         assert slow.wait(10)
         return loads(sha256)
 
-    residents = Residents(load, 1 << 20)
+    residents = residents_of(load, 1 << 20)
 
     def ask(_: int) -> Generator:
         at_once.wait(10)
@@ -121,7 +126,7 @@ def test_a_slow_load_holds_up_no_other_model() -> None:
             assert may_end.wait(10)
         return Sized()
 
-    residents = Residents(load, 1 << 20)
+    residents = residents_of(load, 1 << 20)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(use, residents, "slow")
         assert began.wait(10)
@@ -144,7 +149,7 @@ def test_a_failing_load_fails_all_who_wait_and_can_be_tried_again() -> None:
             raise OSError("the disk is away")
         return Sized()
 
-    residents = Residents(load, 1 << 20)
+    residents = residents_of(load, 1 << 20)
 
     def ask(_: int) -> str:
         at_once.wait(10)
@@ -163,7 +168,7 @@ def test_a_failing_load_fails_all_who_wait_and_can_be_tried_again() -> None:
 
 
 def test_a_failure_inside_the_block_releases_the_model() -> None:
-    residents = Residents(Loader(a=10), 1)
+    residents = residents_of(Loader(a=10), 1)
     with pytest.raises(RuntimeError), residents.use("a"):
         raise RuntimeError
     assert residents.loaded == []
@@ -173,14 +178,14 @@ def test_a_failure_inside_the_block_releases_the_model() -> None:
 @given(st.lists(st.sampled_from("abcdef"), max_size=60), st.integers(0, 400))
 def test_the_budget_holds_whenever_nothing_runs(asked: list[str], budget: int) -> None:
     sizes = {"a": 1, "b": 2, "c": 4, "d": 8, "e": 16, "f": 32}
-    residents = Residents(Loader(**sizes), budget)
+    residents = residents_of(Loader(**sizes), budget)
     for name in asked:
         use(residents, name)
         assert sum(sizes[kept] * 8 for kept in residents.loaded) <= budget
 
 
 def test_many_threads_and_a_small_budget() -> None:
-    residents = Residents(Loader(a=5, b=5, c=5), 10 * 8)
+    residents = residents_of(Loader(a=5, b=5, c=5), 10 * 8)
     names = "abcabcbca" * 20
 
     def ask(name: str) -> bool:

@@ -20,7 +20,7 @@ from PIL import Image
 from app.datasets.zip_writer import ZipWriter
 from app.errors import DryClassError, JobStoppedError
 from app.jobs.plan import Cell, Plan
-from app.jobs.shard import BATCHES_AHEAD, ShardRun
+from app.jobs.shard import BATCHES_AHEAD, BATCHES_ASKED, AtOnce, ShardRun
 from models.latents import normal
 from tests.builders import image, plan_of, planned, spec
 
@@ -95,7 +95,7 @@ def run(
         made = ShardRun(
             plan=plan,
             shard=plan.shard(shard),
-            engine=engine,
+            engine=AtOnce(engine),
             encoders=encoders or pool,
             report=report,
             refusal_factor=factor,
@@ -320,7 +320,7 @@ def test_a_run_that_is_stopped_stops() -> None:
 
     with pytest.raises(JobStoppedError):
         run(small([4000], engine_batch=8), engine, report=stop)
-    assert len(engine.calls) <= 2 + BATCHES_AHEAD + 1
+    assert len(engine.calls) <= 2 + BATCHES_AHEAD + BATCHES_ASKED
 
 
 def test_a_failing_encoder_ends_the_run() -> None:

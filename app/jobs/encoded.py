@@ -1,0 +1,46 @@
+"""Images of one batch as files, with their hashes: what an encoder's thread does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.encoders import Encode
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """One batch of a model's stream, and the samples it may fill."""
+
+    model: int
+    first: int
+    positions: NDArray[np.int64]
+    """[n] positions in the shard; -1 where a candidate was refused."""
+
+
+class Encoded(NamedTuple):
+    """The accepted images of one batch: columns of equal length, in order of the candidates."""
+
+    positions: NDArray[np.int64]
+    candidates: list[int]
+    payloads: list[bytes]
+    file_sha256: list[bytes]
+    pixel_sha256: list[bytes]
+
+
+def encoded(candidates: Candidates, pixels: NDArray[np.uint8], encode: Encode) -> Encoded:
+    """Files of the candidates that were not refused; pixels is uint8 [n, H, W, C]."""
+    keep = np.flatnonzero(candidates.positions >= 0)
+    kept = np.ascontiguousarray(pixels[keep] if len(keep) < len(pixels) else pixels)
+    payloads = encode(kept)
+    return Encoded(
+        positions=candidates.positions[keep],
+        candidates=(candidates.first + keep).tolist(),
+        payloads=payloads,
+        file_sha256=[sha256(payload).digest() for payload in payloads],
+        pixel_sha256=[sha256(image).digest() for image in kept],
+    )

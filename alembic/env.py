@@ -19,6 +19,8 @@ def include_name(name: str | None, type_: str, _parents: object) -> bool:
 
 def run(connection: sa.Connection) -> None:
     """Migrate in one transaction; SQLite alters a table by making it anew."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # its driver begins none before DDL
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from app.datasets.manifest import SampleRow, insert_samples
+from app.datasets.database_rows import insert_samples
+from app.datasets.manifest import SampleRow
 from app.db.session import now
 from app.db.tables import LIVE, Archive, Job, JobState, Shard
 from app.errors import NotCancellableError, PoisonShardError

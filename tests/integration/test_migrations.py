@@ -84,6 +84,27 @@ def test_what_must_not_happen_is_refused_by_the_database_too(
         assert found == wanted, table.name
 
 
+@pytest.mark.parametrize("ended_at", [1, 2, 9, 14])
+def test_a_migration_that_is_ended_on_the_way_leaves_nothing(
+    engine: sa.Engine, ended_at: int
+) -> None:
+    """At a statement in the middle of a revision; the next start does all of it."""
+    seen: list[str] = []
+
+    def end(_c: object, _k: object, statement: str, *_: object) -> None:
+        if statement.split()[0] in ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE"):
+            seen.append(statement)
+            if len(seen) == ended_at:
+                raise InterruptedError
+
+    sa.event.listen(engine, "before_cursor_execute", end)
+    with pytest.raises(InterruptedError):
+        to(engine, "head")
+    assert ours(engine) == set()
+    to(engine, "head")
+    assert differences(engine) == []
+
+
 def test_there_is_one_line_of_revisions() -> None:
     script = ScriptDirectory.from_config(alembic_config())
     assert len(script.get_heads()) == 1

@@ -48,6 +48,7 @@ class GraphFacts(Frozen):
         the number of classes, where the label is embedded.
     parameter_bytes: bytes of all constant tensors.
     peak_elements: elements of the largest tensor of one image, as far as the graph tells.
+    last_operators: what computes each output, by its name: Tanh spans (-1, 1), Sigmoid (0, 1).
     """
 
     opset: int
@@ -58,6 +59,7 @@ class GraphFacts(Frozen):
     parameter_bytes: int
     peak_elements: int
     table_rows: dict[str, int] = {}
+    last_operators: dict[str, str] = {}
 
 
 def listed(ports: tuple[Port, ...]) -> str:

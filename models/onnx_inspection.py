@@ -19,12 +19,14 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from models.errors import CheckpointError
 from models.onnx_graph import EXPORT, FLOATS, WHOLE, GraphFacts, Port, refusal
 from models.onnx_operators import ALLOWED
-from models.onnx_sizes import check_sizes, table_rows
+from models.onnx_sizes import check_sizes
+from models.onnx_wiring import last_operators, table_rows
 
 FILE_BYTES_LIMIT: Final = (1 << 31) - 1  # of protobuf
 NODE_LIMIT: Final = 20_000
 PORT_LIMIT: Final = 64
 RANK_LIMIT: Final = 8
+NAME_LIMIT: Final = 512
 DEPTH_LIMIT: Final = 16
 OPSET_FIRST: Final = 7  # the oldest that onnxruntime promises to run
 IR_FIRST: Final = 3
@@ -45,6 +47,12 @@ ITEM_BITS: Final[dict[int, int]] = {
     TensorProto.BOOL: 8,
 }
 """Bits of an element, for the types that a tensor may have."""
+
+NUMPY_NAMES: Final[dict[int, str]] = {
+    kind: {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
+    for name, kind in TensorProto.DataType.items()
+    if kind in ITEM_BITS
+}
 
 OTHER_KINDS: Final = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself; run `git lfs pull`"),
@@ -72,6 +80,7 @@ def inspect(content: bytes) -> GraphFacts:
         operators=dict(sorted(Counter(node.op_type for node in graph.node).items())),
         parameter_bytes=size,
         peak_elements=check_sizes(model),
+        last_operators=last_operators(graph),
         table_rows=table_rows(graph, {port.name for port in inputs}),
     )
 
@@ -117,7 +126,9 @@ def _check_versions(model: ModelProto) -> int:
         )
     used = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if used:
-        raise refusal(f"operators of {sorted(used)[0][:80]!r} are custom, and code is never loaded")
+        raise refusal(
+            f"operators of {min(map(str, used))[:80]!r} are custom, and code is never loaded"
+        )
     if model.functions:
         raise refusal("it defines functions of its own; export with optimize=True, or inline them")
     if model.training_info:
@@ -201,9 +212,9 @@ def _ports(graph: GraphProto) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 def _port(value: ValueInfoProto) -> Port:
     kind = value.type.tensor_type
-    name = onnx.helper.tensor_dtype_to_string(kind.elem_type) if kind.elem_type else ""
-    dtype = name.removeprefix("TensorProto.").lower()
-    dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
+    if not isinstance(value.name, str) or not 0 < len(value.name) <= NAME_LIMIT:
+        raise refusal("an input or output has no name that can be written")
+    dtype = NUMPY_NAMES.get(kind.elem_type, "")
     if dtype not in (*FLOATS, *WHOLE, "bool"):
         raise refusal(f"input or output {value.name[:80]!r} is no tensor of numbers")
     if not kind.HasField("shape") or len(kind.shape.dim) > RANK_LIMIT:

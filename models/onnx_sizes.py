@@ -7,22 +7,23 @@ images are asked for, so what a trial run takes is what every run of that batch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import prod
 from typing import Final
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from models.onnx_graph import refusal
 from models.onnx_operators import MEASURES, SIZE_INPUTS
 
 ELEMENT_LIMIT: Final = 1 << 28
 """Of any tensor of one image: 1 GiB of float32, eight times a 1024 x 1024 image of 32 channels."""
+TOTAL_LIMIT: Final = 1 << 31
+"""Of all tensors of one image together, for a graph that would hold many of them at once."""
 RANK_LIMIT: Final = 16
 SMALL: Final = 4096
 """Constants above so many elements are no shapes, and are left out of shape inference."""
-PASS_THROUGH: Final = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+INVALID: Final = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
 
 
 def check_sizes(model: ModelProto) -> int:
@@ -31,12 +32,15 @@ def check_sizes(model: ModelProto) -> int:
     try:
         onnx.checker.check_model(skeleton)
         inferred = onnx.shape_inference.infer_shapes(skeleton, check_type=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (*INVALID, ValueError, RuntimeError) as error:  # a message that is no text, or worse
         reason = str(error).strip().splitlines()[0][:200]
         raise refusal(f"the graph is not valid: {reason}") from error
     _check_sources(inferred.graph)
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    return max(_elements(value) for value in values)
+    counts = [_elements(value) for value in values]
+    if sum(counts) > TOTAL_LIMIT:
+        raise refusal(f"its tensors have {sum(counts)} elements for one image, above {TOTAL_LIMIT}")
+    return max(counts)
 
 
 def _elements(value: ValueInfoProto) -> int:
@@ -106,42 +110,3 @@ def _any_sides(value: ValueInfoProto) -> ValueInfoProto:
     kind = value.type.tensor_type
     shape = [None] * len(kind.shape.dim)
     return onnx.helper.make_tensor_value_info(value.name, kind.elem_type, shape)
-
-
-def table_rows(graph: GraphProto, inputs: set[str]) -> dict[str, int]:
-    """Rows of the table, or classes of the one-hot vector, that each input selects from."""
-    makers = {name: node for node in graph.node for name in node.output}
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute:
-            tensors[node.output[0]] = node.attribute[0].t
-    rows: dict[str, int] = {}
-    for index, count in _selections(graph.node, tensors):
-        source = _source(index, makers)
-        if source in inputs and count:
-            rows[source] = min(count, rows.get(source, count))
-    return rows
-
-
-def _selections(
-    nodes: Iterator[NodeProto], tensors: dict[str, TensorProto]
-) -> Iterator[tuple[str, int]]:
-    for node in nodes:
-        if node.op_type == "Gather" and node.input[0] in tensors:
-            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-            dims = tensors[node.input[0]].dims
-            if -len(dims) <= axis < len(dims):
-                yield node.input[1], dims[axis]
-        elif node.op_type == "OneHot" and len(node.input) > 1 and node.input[1] in tensors:
-            depth = onnx.numpy_helper.to_array(tensors[node.input[1]])
-            yield node.input[0], int(depth.flat[0]) if depth.size == 1 else 0
-
-
-def _source(name: str, makers: dict[str, NodeProto]) -> str:
-    """The input that a value is, but for its type and shape."""
-    for _ in range(len(makers)):
-        maker = makers.get(name)
-        if maker is None or maker.op_type not in PASS_THROUGH:
-            break
-        name = maker.input[0]
-    return name

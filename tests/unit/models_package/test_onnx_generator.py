@@ -184,7 +184,7 @@ def exported() -> tuple[nn.Module, onnx.ModelProto]:
     names = {"input_names": ["z", "labels"], "output_names": ["images"]}
     axes = ({0: "n"}, {0: "n"})
     example = (torch.zeros(2, LATENT), torch.zeros(2, dtype=torch.int64))
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="axis name"):
         program = torch.onnx.export(
             network, example, dynamo=True, dynamic_shapes=axes, verbose=False, **names
         )

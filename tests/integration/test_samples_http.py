@@ -1,4 +1,4 @@
-"""`POST /v1/samples`: the images of a job, at once, in four forms."""
+"""`POST /v1/samples`: the images of a job, at once, in several forms."""
 
 from __future__ import annotations
 

@@ -283,3 +283,37 @@ def test_ctrl_c_cancels_the_job(run: Run, known: FakeService, nobody: Path) -> N
     assert known.paths("POST")[-1] == "/v1/jobs/job_1/cancel"
     assert "Interrupted; job job_1 is cancelled and nothing was written." in result.stderr
     assert names(nobody) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--encoding", "webp"], "webp"),
+        (["--encoding", "jpeg"], "jpeg"),
+        (["--encoding", "jpeg", "--quality", "90"], {"format": "jpeg", "quality": 90}),
+        (["--encoding", "webp", "--quality", "60"], {"format": "webp", "quality": 60}),
+        (["--encoding", "png"], None),
+        ([], None),
+    ],
+)
+def test_the_encoding_is_asked_for(
+    run: Run, known: FakeService, options: list[str], asked: object
+) -> None:
+    run("generate", "tiny", "--per-class", "2", "--out", "out", *options)
+    assert sent(known).get("encoding") == asked
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--encoding", "gif"],
+        ["--quality", "90"],
+        ["--encoding", "png", "--quality", "90"],
+        ["--encoding", "jpeg", "--quality", "0"],
+        ["--encoding", "jpeg", "--quality", "101"],
+    ],
+)
+def test_no_such_encoding_is_wrong_usage(run: Run, known: FakeService, options: list[str]) -> None:
+    result = run("generate", "tiny", "--per-class", "2", "--out", "out", *options)
+    assert result.exit_code == 2
+    assert known.paths("POST") == []

@@ -7,6 +7,7 @@ the first byte of the file is read.
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import json
 import os
@@ -20,11 +21,14 @@ from models.importing.errors import Kind, UnsupportedCheckpointError
 
 TASKS: Final = {
     "convert": "models.importing.convert",
-    "onnx": "models.onnx_generator_task",
+    "onnx": "models.importing.onnx_task",
+    "onnx_trial": "models.importing.onnx_trial_task",
 }
 """Task → module whose `run(source, output, options)` does it. Nothing else can be asked for."""
 
 NOBODY: Final = 65534
+CODECS: Final = ("ascii", "latin-1", "cp437", "utf-8", "raw-unicode-escape", "unicode-escape")
+"""What zip archives and pickles spell text in; Python imports these when they are first used."""
 
 
 def main() -> None:
@@ -32,12 +36,15 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     layers = _leave(request)
     run = importlib.import_module(TASKS[request["task"]]).run
+    for codec in CODECS:
+        codecs.lookup(codec)
     source = os.fdopen(request["source"], "rb")
     output = os.fdopen(request["output"], "wb")
+    status = _status()
     layers += _lock(request)
     answer = _answer(run, source, output, request["options"])
     answer["layers"] = layers
-    answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    answer["peak_bytes"] = _peak_bytes(status)
     document = json.dumps(answer, ensure_ascii=True, allow_nan=False).encode()
     sys.stdout.buffer.write(document)
     sys.stdout.buffer.flush()
@@ -75,6 +82,23 @@ def _lock(request: dict[str, Any]) -> list[str]:
     if seccomp.install(request["threads"]):
         layers.append("system-calls")
     return layers
+
+
+def _status() -> int | None:
+    """The kernel's account of this process, opened while files can be opened. Linux only."""
+    with suppress(OSError):
+        return os.open("/proc/self/status", os.O_RDONLY)
+    return None
+
+
+def _peak_bytes(status: int | None) -> int:
+    """Most memory held so far (getrusage would count the parent's, from before the exec)."""
+    if status is not None:
+        os.lseek(status, 0, os.SEEK_SET)
+        for line in os.read(status, 1 << 16).splitlines():
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _become_nobody() -> bool:

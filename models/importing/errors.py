@@ -51,6 +51,7 @@ class Kind(StrEnum):
     BAD_TENSOR = "bad-tensor"
     BAD_NAME = "bad-name"
     DTYPE = "unsupported-dtype"
+    ONNX = "unsupported-onnx"
     TOO_COMPLEX = "too-complex"
     DAMAGED = "damaged"
     UNRECOGNISED = "unrecognised"
@@ -154,6 +155,10 @@ ADVICE: Final[dict[Kind, tuple[str, str]]] = {
         "a tensor has a type of numbers that is not supported",
         f"convert it to float32 (or int64 for counters), then {_SAVE}",
     ),
+    Kind.ONNX: (
+        "this ONNX model cannot be used",
+        "export it as one file of standard operators",
+    ),
     Kind.TOO_COMPLEX: ("the file has more parts than a checkpoint needs", _SAVE),
     Kind.DAMAGED: ("the file is damaged or cut off", _AGAIN),
     Kind.UNRECOGNISED: (
@@ -170,7 +175,12 @@ DETAIL_CHARACTERS: Final = 300
 
 
 class UnsupportedCheckpointError(ModelError):
-    """The file is not imported. `kind` is stable; `detail` says what was found in this one."""
+    """The file is not imported. `kind` is stable; `detail` says what was found in this one.
+
+    peak_bytes: memory of the process that looked into it; 0 where none was started.
+    """
+
+    peak_bytes = 0
 
     def __init__(self, kind: Kind, detail: str = "") -> None:
         self.kind = kind

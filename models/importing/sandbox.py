@@ -31,9 +31,13 @@ from models.importing.errors import Kind, UnsupportedCheckpointError
 from models.importing.formats import identify
 from models.importing.limits import Limits
 from models.importing.report import Report
+from models.onnx_graph import GraphFacts
 
 ANSWER_BYTES: Final = 32 << 20
 WATCH_SECONDS: Final = 0.02
+ONNX_BYTES: Final = 512 << 20
+"""Address space of the `onnx` library, above that of Python and NumPy."""
+
 DEFAULT: Final = Limits()
 PROGRAM: Final = (
     "import sys; sys.path[:] = sys.argv[1:]; from models.importing.child import main; main()"
@@ -88,6 +92,21 @@ def convert(
     return Converted(weights, report, answer.layers, answer.peak_bytes)
 
 
+def inspect_onnx(path: Path, workdir: Path, limits: Limits = DEFAULT) -> GraphFacts:
+    """What an ONNX file is, found by the `onnx` library in a child; nothing stays in `workdir`.
+
+    Raises UnsupportedCheckpointError.
+    """
+    unused = workdir / "onnx.empty"
+    try:
+        answer = run_in_sandbox("onnx", path, unused, {}, limits, imports_bytes=ONNX_BYTES)
+        return GraphFacts.model_validate(answer.result)
+    except ValidationError as error:
+        raise UnsupportedCheckpointError(Kind.CRASHED, "its answer was malformed") from error
+    finally:
+        unused.unlink(missing_ok=True)
+
+
 def run_in_sandbox(
     task: str,
     path: Path,
@@ -127,10 +146,11 @@ def _opened(path: Path, limits: Limits) -> Iterator[tuple[BinaryIO, int]]:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise UnsupportedCheckpointError(Kind.NO_FILE) from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise UnsupportedCheckpointError(Kind.NO_FILE)
     with os.fdopen(handle, "rb") as source:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnsupportedCheckpointError(Kind.NO_FILE)
         if status.st_size > limits.file_bytes:
             raise UnsupportedCheckpointError(
                 Kind.TOO_LARGE, f"{status.st_size} bytes; at most {limits.file_bytes}"
@@ -205,7 +225,9 @@ def _understood(said: bytes) -> Answer:
     try:
         document = json.loads(said)
         if "kind" in document:
-            raise UnsupportedCheckpointError(Kind(document["kind"]), str(document["detail"]))
+            refusal = UnsupportedCheckpointError(Kind(document["kind"]), str(document["detail"]))
+            refusal.peak_bytes = int(document["peak_bytes"])
+            raise refusal
         layers = tuple(str(layer)[:40] for layer in document["layers"])
         return Answer(document["result"], layers, int(document["peak_bytes"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

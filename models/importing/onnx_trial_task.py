@@ -1,0 +1,25 @@
+"""The task of the sandbox that runs an ONNX graph for the first time."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import torch
+
+from models.errors import ModelError
+from models.importing.errors import Kind, UnsupportedCheckpointError
+from models.onnx_trial import try_out
+from models.spec import ModelSpec
+
+
+def run(source: BinaryIO, output: BinaryIO, options: dict[str, Any]) -> dict[str, Any]:
+    """Options: "size", "spec" (a ModelSpec as JSON). Gives an `OnnxTrial` as JSON."""
+    torch.set_num_threads(1)
+    source.seek(0)
+    try:
+        spec = ModelSpec.model_validate(options["spec"])
+        return try_out(spec, source.read(options["size"])).model_dump(mode="json")
+    except ModelError as error:
+        raise UnsupportedCheckpointError(Kind.ONNX, str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise MemoryError from error

@@ -63,8 +63,21 @@ class Pixels(NamedTuple):
     finite: npt.NDArray[np.bool_]
 
 
+class Levels(NamedTuple):
+    """`Pixels` where they were made: uint8 [N, H, W, C] and bool [N] on the device."""
+
+    pixels: Tensor
+    finite: Tensor
+
+
 def to_pixels(images: Tensor, value_range: tuple[float, float]) -> Pixels:
-    """float [N, C, H, W] spanning `value_range` -> uint8 [N, H, W, C].
+    """`to_levels`, copied to the host; nothing but uint8 and one flag an image is copied."""
+    made = to_levels(images, value_range)
+    return Pixels(made.pixels.cpu().numpy(), made.finite.cpu().numpy())
+
+
+def to_levels(images: Tensor, value_range: tuple[float, float]) -> Levels:
+    """float [N, C, H, W] spanning `value_range` -> uint8 [N, H, W, C], on the images' device.
 
     `low` becomes 0 and `high` 255, linearly, computed in float32; values outside are clamped;
     a value exactly half way between two levels goes to the even one (IEEE 754 default, as
@@ -79,12 +92,12 @@ def to_pixels(images: Tensor, value_range: tuple[float, float]) -> Pixels:
     values = torch.where(finite[:, None, None, None], values, low)
     levels = ((values - low) * (PIXEL_MAX / (high - low))).round_().clamp_(0, PIXEL_MAX)
     pixels = levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()  # [N, H, W, C]
-    return Pixels(pixels.cpu().numpy(), finite.cpu().numpy())
+    return Levels(pixels, finite)
 
 
 def from_pixels(pixels: npt.NDArray[np.uint8] | Tensor, value_range: tuple[float, float]) -> Tensor:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W] spanning `value_range`; `to_pixels` inverts it."""
-    levels = pixels if isinstance(pixels, Tensor) else _tensor(pixels)
+    levels = pixels if isinstance(pixels, Tensor) else as_tensor(pixels)
     if levels.ndim != 4 or levels.dtype != torch.uint8:
         raise InputError(
             f"pixels must be uint8 [N, H, W, C], not {levels.dtype} {list(levels.shape)}"
@@ -94,27 +107,32 @@ def from_pixels(pixels: npt.NDArray[np.uint8] | Tensor, value_range: tuple[float
     return values * ((high - low) / PIXEL_MAX) + low
 
 
-@torch.inference_mode()
 def sample(
     generator: Generator,
     z: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64] | None,
 ) -> Pixels:
-    """float32 [N, latent_size] and int64 [N] (None when unconditional) -> pixels.
+    """float32 [N, latent_size] and int64 [N] (None when unconditional) -> pixels."""
+    check_inputs(generator, z, labels)
+    device = generator.device
+    on_device = None if labels is None else as_tensor(labels).to(device)
+    made = draw(generator, as_tensor(z).to(device), on_device)
+    return Pixels(made.pixels.cpu().numpy(), made.finite.cpu().numpy())
+
+
+@torch.inference_mode()
+def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Levels:
+    """float32 [N, latent_size] and int64 [N] on the generator's device -> images there.
 
     Runs in eval mode whatever mode the generator was in: batch statistics and dropout would make
     an image depend on its neighbours.
     """
-    check_inputs(generator, z, labels)
-    generator.eval()
-    device = generator.device
-    on_device = None if labels is None else _tensor(labels).to(device)
-    images = generator(_tensor(z).to(device), on_device)
+    images = generator.eval()(z, labels)
     _check_outputs(generator, images, len(z))
-    return to_pixels(images, generator.value_range)
+    return to_levels(images, generator.value_range)
 
 
-def _tensor(array: npt.NDArray[Any]) -> Tensor:
+def as_tensor(array: npt.NDArray[Any]) -> Tensor:
     """The array's memory as a tensor; copied where torch, which wants it writable, could not."""
     return torch.from_numpy(np.require(array, requirements=("C", "W")))
 

@@ -69,7 +69,8 @@ class _Item:
     lane: Lane
     kind: Kind
     source: str
-    generator: Generator
+    generator: Generator | None
+    """None once it has failed."""
     z: NDArray[np.float32]
     labels: NDArray[np.int64] | None
     future: Future[Pixels] = field(default_factory=Future)
@@ -250,6 +251,8 @@ class Batcher:
 
     def _fail(self, slices: list[_Slice], error: BaseException) -> None:
         _let_go(error)
+        for piece in slices:  # frames that still run can't be cleared, and hold these
+            piece.item.generator = None
         self._refuse([piece.item for piece in slices], error)
 
     def _next(self, may_wait: bool) -> list[_Slice]:
@@ -286,6 +289,7 @@ class Batcher:
 
     def _forward(self, slices: list[_Slice]) -> Pixels | Arriving:
         first = slices[0].item
+        assert first.generator is not None
         z = np.concatenate([piece.item.z[piece.start : piece.stop] for piece in slices])
         labels = None
         if first.labels is not None:

@@ -85,13 +85,13 @@ class Engine:
         The future can be cancelled until the first of its batches runs. Raises, itself or the
         future, ModelCorruptError, ModelUnusableError, OverloadedError or DeviceMemoryError.
         """
-        with _as_ours(draw.model):
+        with _translated(draw.model):
             self._begin(draw)
         return draw.answer
 
     def latent_size(self, model: str) -> int:
         """Length of one latent of a model; loads the model."""
-        with _as_ours(model), ExitStack() as held:
+        with _translated(model), ExitStack() as held:
             _, generator = self._hold(model, held)
             return generator.latent_size
 
@@ -121,29 +121,31 @@ class Engine:
         held.close()
         if made.cancelled():
             return
-        try:
-            with _as_ours(draw.model):
-                pixels = self._result(draw, place, made)
-        except BaseException as error:
-            draw.fail(error)
-            return
-        if pixels is not None:
+        error = made.exception()
+        if error is None:
             draw.seat.used[place.device.type] = place.environment
-            draw.succeed(pixels)
+            draw.succeed(made.result())
+        elif isinstance(error, DeviceMemoryError) and self._make_room(draw, place):
+            self._begin_again(draw)
+        else:
+            # Not raised: its frames would keep those of the batch.
+            draw.fail(_as_ours(error, draw.model))
 
-    def _result(self, draw: Draw, place: Place, made: Future[Pixels]) -> Pixels | None:
-        """The pixels; None when the draw was begun again, elsewhere or with more room."""
+    def _make_room(self, draw: Draw, place: Place) -> bool:
+        """Whether a batch that had no room is worth another try, there or on the CPU."""
+        if not draw.retried and place.residents.evict_idle():
+            draw.retried = True
+            return True
+        if place.device != CPU:
+            self._send_away(draw.model)
+            return True
+        return False
+
+    def _begin_again(self, draw: Draw) -> None:
         try:
-            return made.result()
-        except DeviceMemoryError:
-            if not draw.retried and place.residents.evict_idle():
-                draw.retried = True
-            elif place.device != CPU:
-                self._send_away(draw.model)
-            else:
-                raise
-        self._begin(draw)
-        return None
+            self._begin(draw)
+        except BaseException as error:
+            draw.fail(_as_ours(error, draw.model))
 
     def _hold(self, model: str, stack: ExitStack) -> tuple[Place, Generator]:
         """The device that a model runs on now, and its generator there."""
@@ -253,16 +255,26 @@ class Draw:
 
 
 @contextmanager
-def _as_ours(model: str) -> Iterator[None]:
+def _translated(model: str) -> Iterator[None]:
     try:
         yield
-    except CheckpointError as error:
-        raise ModelCorruptError(
+    except ModelError as error:
+        raise _as_ours(error, model) from error
+
+
+def _as_ours(error: BaseException, model: str) -> BaseException:
+    """An error of a model as one of the service; any other as it is."""
+    if isinstance(error, CheckpointError):
+        ours: BaseException = ModelCorruptError(
             f"The checkpoint of model {model[:12]}… can't be used: {error}. Register it "
             "again, then submit the job again."
-        ) from error
-    except ModelError as error:
-        raise ModelUnusableError(f"The generator can't do this: {error}.") from error
+        )
+    elif isinstance(error, ModelError):
+        ours = ModelUnusableError(f"The generator can't do this: {error}.")
+    else:
+        return error
+    ours.__cause__ = error
+    return ours
 
 
 def _too_large() -> DeviceMemoryError:

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.engine.batcher import Arriving
+from app.engine.devices import empty_cache
+from app.engine.transfer import Transfer, transfer_of
 from app.errors import DeviceMemoryError
-from models.generator import Generator, Pixels, sample
+from models.generator import Generator, Levels, Pixels, draw
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -40,8 +43,14 @@ class Forward:
     (a device-side assert, an illegal access); it must not return.
     """
 
-    def __init__(self, broken: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        broken: Callable[[BaseException], None],
+        transfer_of: Callable[[torch.device], Transfer] = transfer_of,
+    ) -> None:
         self._broken = broken
+        self._transfer_of = transfer_of
+        self._transfers: dict[torch.device, Transfer] = {}
         self._memories: WeakKeyDictionary[Generator, _Memory] = WeakKeyDictionary()
 
     def __call__(
@@ -51,7 +60,7 @@ class Forward:
         labels: NDArray[np.int64] | None,
         batch: int,
         precision: str = "float32",
-    ) -> Pixels:
+    ) -> Pixels | Arriving:
         """Pixels of at most `batch` latents, computed in `float32` or mostly in `bfloat16`.
 
         Raises DeviceMemoryError when a single one is too many.
@@ -60,10 +69,11 @@ class Forward:
         if labels is not None:
             conditions = _padded(labels, batch)
         memory = self._memories.setdefault(generator, _Memory())
-        run = partial(self._try, generator, padded, conditions, precision == "bfloat16")
+        run = partial(self._try, generator, padded, conditions, precision == "bfloat16", len(z))
         while (made := run(memory.limit or batch)) is None:
             # Here, outside of `except`, nothing holds the tensors of the failed pass any more.
-            _free_memory()
+            gc.collect()
+            empty_cache(generator.device)
             if memory.limit == 1:
                 raise DeviceMemoryError(
                     "Not one image of this model fits into the device's memory. Use a device "
@@ -71,7 +81,7 @@ class Forward:
                 )
             memory.limit, memory.successes = min(memory.limit or batch, batch) // 2 or 1, 0
         _recover(memory, batch)
-        return Pixels(made.pixels[: len(z)], made.finite[: len(z)])
+        return made if isinstance(made, Pixels) else _Watched(made, self._broken)
 
     def _try(
         self,
@@ -79,26 +89,48 @@ class Forward:
         z: NDArray[np.float32],
         labels: NDArray[np.int64] | None,
         bfloat16: bool,
+        count: int,
         size: int,
-    ) -> Pixels | None:
-        """The batch in pieces; None when the device ran out of memory."""
+    ) -> Pixels | Arriving | None:
+        """The first `count` images of a batch that runs in pieces of `size`; None when the
+        device ran out of memory."""
+        transfer = self._transfer(generator.device)
         try:
+            on_device = transfer.load(z)
+            conditions = None if labels is None else transfer.load(labels)
             with torch.autocast(generator.device.type, torch.bfloat16, enabled=bfloat16):
-                made = [
-                    sample(generator, z[at : at + size], _cut(labels, at, size))
-                    for at in range(0, len(z), size)
-                ]
+                made: list[Levels] = []
+                for at in range(0, len(z), size):
+                    cut = slice(at, at + size)
+                    labels_of = None if conditions is None else conditions[cut]
+                    made.append(draw(generator, on_device[cut], labels_of))
+            return transfer.unload(made, count)
         except torch.OutOfMemoryError:
             return None
         except torch.AcceleratorError as error:
             self._broken(error)
             raise
-        if len(made) == 1:
-            return made[0]
-        return Pixels(
-            np.concatenate([part.pixels for part in made]),
-            np.concatenate([part.finite for part in made]),
-        )
+
+    def _transfer(self, device: torch.device) -> Transfer:
+        if device not in self._transfers:
+            self._transfers[device] = self._transfer_of(device)
+        return self._transfers[device]
+
+
+class _Watched:
+    """A batch whose kernels may still fail."""
+
+    def __init__(self, arriving: Arriving, broken: Callable[[BaseException], None]) -> None:
+        self._arriving = arriving
+        self._broken = broken
+
+    def wait(self) -> Pixels:
+        """The pixels."""
+        try:
+            return self._arriving.wait()
+        except torch.AcceleratorError as error:
+            self._broken(error)
+            raise
 
 
 def _recover(memory: _Memory, batch: int) -> None:
@@ -111,18 +143,8 @@ def _recover(memory: _Memory, batch: int) -> None:
         memory.limit, memory.successes = (larger if larger < batch else None), 0
 
 
-def _cut(labels: NDArray[np.int64] | None, start: int, size: int) -> NDArray[np.int64] | None:
-    return None if labels is None else labels[start : start + size]
-
-
 def _padded(values: NDArray[_T], size: int) -> NDArray[_T]:
     missing = size - len(values)
     if not missing:
         return values
     return np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

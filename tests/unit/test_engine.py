@@ -26,7 +26,7 @@ from models.errors import CheckpointError
 from models.generator import Generator
 from models.latents import normal
 from models.zoo.catalogue import ShippedModel, shipped
-from tests.builders import image
+from tests.generators import Broken
 
 BATCH = 32
 SHIPPED = shipped()
@@ -131,24 +131,6 @@ def test_the_label_decides_what_is_drawn(zoo: Engine) -> None:
 
 
 # What it refuses
-
-
-class Broken(Generator):
-    """Gives NaN, infinity or the wrong shape, depending on the latent's first value."""
-
-    family = "gan"
-    value_range = (-1.0, 1.0)
-
-    def __init__(self, wrong_shape: bool = False) -> None:
-        super().__init__(image(4, 4), 3, 0)
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.wrong_shape = wrong_shape
-
-    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        images = torch.zeros(len(z), 1, 4, 4)
-        images[z[:, 0] > 1, 0, 2, 2] = torch.nan
-        images[z[:, 0] < -1, 0, 3, 3] = -torch.inf
-        return images[:-1] if self.wrong_shape else images
 
 
 def seat_of(generator: Generator) -> tuple[Engine, Seat]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -61,13 +62,34 @@ def _memory(folder: Path, options: argparse.Namespace, _: Report) -> Found:
     yield memory_growth(folder, options.few, options.many)
 
 
+def _script(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.jobs import against_script
+
+    yield from against_script(folder, options.script_samples, options.rounds)
+
+
+def _shards(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.jobs import shard_overhead
+
+    yield from shard_overhead(folder, options.rounds)
+
+
+def _curves(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.curves import measure
+
+    yield from measure(folder, options.largest, options.rounds)
+
+
 PARTS: Mapping[str, Part] = {
     "start": _start,
     "encoders": _encoders,
     "rows": _rows,
-    "loop": _loop,
+    "script": _script,
+    "shards": _shards,
     "sync": partial(_sync, rivals=False),
     "servers": partial(_sync, rivals=True),
+    "curves": _curves,
+    "loop": _loop,
     "memory": _memory,
 }
 """Name → what it measures, in the order of a full run."""
@@ -79,6 +101,8 @@ WHEN_NAMED = frozenset({"sync"})
 def main() -> int:
     """Measure, print, write; 1 when a part failed."""
     options = _options()
+    # As an exception it ends the servers that were started too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     names = options.parts or [name for name in PARTS if name not in WHEN_NAMED]
     known = json.loads(options.out.read_text()) if options.parts and options.out.exists() else {}
     report, failed = Report(options.out, known), False
@@ -103,6 +127,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of what takes turns")
     parser.add_argument("--seconds", type=float, default=6.0, help="of load on a server")
     parser.add_argument("--samples", type=int, default=200_000, help="of the job against the loop")
+    parser.add_argument(
+        "--script-samples", type=int, default=20_000, help="of the job against the script"
+    )
+    parser.add_argument("--largest", type=int, default=1_000_000, help="N of the curve")
     parser.add_argument("--few", type=int, default=20_000, help="small job of the memory figure")
     parser.add_argument("--many", type=int, default=200_000, help="large job of the memory figure")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))

@@ -19,7 +19,7 @@ class Ask(BaseModel):
     labels: list[int]
 
 
-@bentoml.service(workers=1, traffic={"timeout": 60})
+@bentoml.service(workers=1, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class Sampler:
     """One worker process."""
 

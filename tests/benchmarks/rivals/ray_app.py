@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 from typing import Any
 
 import ray
@@ -13,8 +14,10 @@ from starlette.responses import Response
 
 from tests.benchmarks.rivals.maker import LINGER_SECONDS, MOST_REQUESTS, Maker
 
+QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=256)
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=256, logging_config=QUIET)
 class Sampler:
     """One replica, batches of requests, raw bytes back."""
 
@@ -32,10 +35,22 @@ class Sampler:
         return Response(answer, media_type="application/octet-stream")
 
 
+def main(port: int) -> None:
+    """Serve until SIGTERM."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="warning",
+            _temp_dir=folder,
+        )
+        serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config=QUIET)
+        serve.run(Sampler.bind(), route_prefix="/predict")  # type: ignore[attr-defined]
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        serve.shutdown()
+        ray.shutdown()
+
+
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="warning")
-    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
-    serve.run(Sampler.bind(), route_prefix="/predict")  # type: ignore[attr-defined]
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    serve.shutdown()
-    ray.shutdown()
+    main(int(sys.argv[1]))

@@ -1,0 +1,123 @@
+"""Jobs of a running service: against scripts, against shards, one beside another."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.benchmarks.networks import OVERHEAD_BOUND, checkpoint, register
+from tests.benchmarks.report import spread
+from tests.harness import follow, run_job, serving, submit
+
+ARTICLE = "fashion-gan"
+"""The multilayer perceptron 100 → 128 → 256 → 512 → 1024 → 784, unconditional."""
+LONGEST_SECONDS = 3_600
+
+
+def article_job(samples: int, seed: int = 7) -> dict[str, object]:
+    """A request for so many images of the article's network."""
+    return {"model": ARTICLE, "samples": samples, "seed": seed}
+
+
+def seconds_of(job: dict[str, Any]) -> float:
+    """Submitted → succeeded, by the service's own clock: no polling in it."""
+    created, finished = (datetime.fromisoformat(job[name]) for name in ("created", "finished"))
+    return (finished - created).total_seconds()
+
+
+def against_script(folder: Path, samples: int, rounds: int) -> Iterator[dict[str, float]]:
+    """The script's time over the job's, same network and N, by turns."""
+    jobs: list[float] = []
+    scripts: dict[int, list[float]] = {64: [], 1: []}
+    with serving(folder / "service") as server, server.client() as client:
+        run_job(client, article_job(1_000), 600)
+        for number in range(rounds):
+            for batch, took in scripts.items():
+                took.append(_script(samples, batch, folder / "images"))
+            began = time.perf_counter()
+            run_job(client, article_job(samples, seed=number), 600)
+            jobs.append(time.perf_counter() - began)
+    ratios = {
+        batch: [script / job for script, job in zip(took, jobs, strict=True)]
+        for batch, took in scripts.items()
+    }
+    per_batch = statistics.median(ratios[64])
+    yield {
+        **spread("script_over_job", ratios[64], per_batch),
+        "script_per_batch_over_job": per_batch,
+        "script_per_sample_over_job": statistics.median(ratios[1]),
+        "article_job_samples_per_second": samples / statistics.median(jobs),
+        "script_per_batch_samples_per_second": samples / statistics.median(scripts[64]),
+        "script_per_sample_samples_per_second": samples / statistics.median(scripts[1]),
+    }
+
+
+def shard_overhead(folder: Path, rounds: int) -> Iterator[dict[str, float]]:
+    """What a shard costs beside its samples.
+
+    `shard_overhead_ms`: the same 100,000 samples as 20 shards of 5,000 and as 2 of 50,000; the
+    difference of the two jobs over 18. `empty_shard_ms`: a job of 200 shards of one sample, the
+    whole of it over 200: no part of a shard is subtracted, the pauses of the queue included.
+    """
+    more: list[float] = []
+    with (
+        serving(folder / "fine", shard_samples=5_000) as fine,
+        serving(folder / "coarse", shard_samples=50_000) as coarse,
+        fine.client() as to_fine,
+        coarse.client() as to_coarse,
+    ):
+        for seed in range(rounds + 1):
+            took = [
+                seconds_of(run_job(client, article_job(100_000, seed), LONGEST_SECONDS))
+                for client in (to_fine, to_coarse)
+            ]
+            if seed:  # the first ones load the model
+                more.append(1_000 * (took[0] - took[1]) / 18)
+    yield spread("shard_overhead_ms", more, statistics.median(more))
+    weights = checkpoint(folder, OVERHEAD_BOUND)
+    register(folder / "empty", weights)
+    body = {"model": OVERHEAD_BOUND.name, "samples_per_class": 20, "seed": 1}
+    with (
+        serving(folder / "empty", shard_samples=1, engine_batch=8) as server,
+        server.client() as client,
+    ):
+        run_job(client, {**body, "samples_per_class": 1}, 600)
+        job = run_job(client, body, 600)
+    yield {"empty_shard_ms": 1_000 * seconds_of(job) / job["progress"]["shards"]}
+
+
+def concurrent(folder: Path, samples: int, counts: tuple[int, ...]) -> Iterator[dict[str, float]]:
+    """So many jobs submitted at once, each of `samples`: samples a second of all together."""
+    rates: dict[int, float] = {}
+    with serving(folder / "service") as server, server.client() as client:
+        run_job(client, article_job(samples), 600)
+        for count in counts:
+            began = time.perf_counter()
+            ids = [_submitted(client, samples, number) for number in range(count)]
+            for job_id in ids:
+                assert follow(client, job_id, 600).job["state"] == "succeeded"
+            rates[count] = count * samples / (time.perf_counter() - began)
+            yield {f"jobs_{count}_samples_per_second": rates[count]}
+    yield {"jobs_growth": rates[counts[0]] / rates[counts[-1]]}
+
+
+def _submitted(client: httpx.Client, samples: int, seed: int) -> str:
+    job_id: str = submit(client, article_job(samples, seed))["id"]
+    return job_id
+
+
+def _script(samples: int, batch: int, out: Path) -> float:
+    arguments = [ARTICLE, str(samples), str(batch), str(out)]
+    command = [sys.executable, "-m", "tests.benchmarks.script", *arguments]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shutil.rmtree(out)
+    return float(printed)

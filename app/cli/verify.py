@@ -18,12 +18,26 @@ def verify(
         Path,
         typer.Argument(metavar="DIR_OR_ZIP", exists=True, help="Unpacked dataset or archive."),
     ],
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="manifest.ndjson of its job, to compare with too.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
     ] = False,
 ) -> None:
-    """Check every file of a dataset against its SHA256SUMS and its dataset.json."""
-    found = verify_dataset(path)
+    """Check every file of a dataset against its SHA256SUMS and its dataset.json.
+
+    With --manifest, also against the manifest: names, file hashes, and, unless the images are
+    lossy, the hashes of their pixels.
+    """
+    found = verify_dataset(path, manifest=manifest)
     if as_json:
         print_json(summary(found))
     elif found.ok:

@@ -1,4 +1,4 @@
-"""Does a dataset hold exactly what its SHA256SUMS and dataset.json say?
+"""Does a dataset hold exactly what its SHA256SUMS and dataset.json say, and its manifest?
 
 Every file is read once, in pieces; images are decoded. Memory grows neither with the size of the
 files nor with their number.
@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.datasets.checksums import read_checksums
 from app.datasets.decoding import decode
 from app.datasets.description import Description, read_description
 from app.datasets.ledger import Ledger, TakenError
+from app.datasets.manifest_file import Hashes, ManifestFile
 from app.datasets.members import (
     CHECKSUMS,
     DESCRIPTION,
@@ -62,27 +65,49 @@ class Verification:
             self.problems.append(sentence)
 
 
-def verify(path: Path, on_file: OnFile | None = None) -> Verification:
-    """Checks a folder or zip; expects it to exist and raises nothing about its content."""
+def verify(path: Path, on_file: OnFile | None = None, manifest: Path | None = None) -> Verification:
+    """Checks a folder or zip; expects it to exist and raises nothing about its content.
+
+    With a manifest, the NDJSON file of its job, every image must also be the file that is listed
+    there; a lossless one must decode to pixels of the hash that is listed there. A lossy one
+    does not: `pixel_sha256` is of the pixels before they were encoded.
+    """
     found = Verification(path)
-    try:
-        with members_of(path) as members, Ledger() as ledger, _bombs_are_errors():
-            _Check(members, ledger, found, on_file or (lambda files: None)).run()
-    except DamagedError as error:
-        found.report(f"{path.name} {error}.")
+    with Ledger() as ledger, Ledger() as listed:
+        rows = _read_manifest(manifest, listed, found) if manifest else None
+        try:
+            with members_of(path) as members, _bombs_are_errors():
+                _Check(members, ledger, found, on_file or (lambda files: None), rows).run()
+        except DamagedError as error:
+            found.report(f"{path.name} {error}.")
     return found
+
+
+def _read_manifest(path: Path, ledger: Ledger, found: Verification) -> ManifestFile | None:
+    try:
+        return ManifestFile(path, ledger)
+    except (DamagedError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        found.report(f"{path.name} {reason}.")
+        return None
 
 
 class _Check:
     """One pass over the members."""
 
     def __init__(
-        self, members: Members, ledger: Ledger, found: Verification, on_file: OnFile
+        self,
+        members: Members,
+        ledger: Ledger,
+        found: Verification,
+        on_file: OnFile,
+        manifest: ManifestFile | None,
     ) -> None:
         self._members = members
         self._ledger = ledger
         self._found = found
         self._on_file = on_file
+        self._manifest = manifest
         self._description: Description | None = None
         self._class_of: dict[str, str] = {}
         self._delivered: Counter[str] = Counter()
@@ -97,6 +122,8 @@ class _Check:
             self._on_file(self._found.files)
         for path in self._ledger.left():
             self._found.report(f"{_shown(path)} is listed in {CHECKSUMS} but missing.")
+        for path in self._manifest.left() if self._manifest else ():
+            self._found.report(f"{_shown(path)} is listed in the manifest but missing.")
         self._compare_counts()
 
     def _check_member(self, member: Member) -> None:
@@ -175,7 +202,10 @@ class _Check:
             self._found.bytes += len(payload)
             if hashlib.sha256(payload).digest() != expected:
                 raise DamagedError(f"is not the file that {CHECKSUMS} lists")
-            decode(payload, description.encoding, description.image)
+            pixels = decode(payload, description.encoding, description.image)
+            if self._manifest is not None:
+                listed = self._manifest.take(member.path)
+                _compare(listed, expected, pixels if description.encoding.lossless else None)
         except DamagedError as error:
             self._found.report(f"{_shown(member.path)} {error}.")
 
@@ -191,6 +221,15 @@ class _Check:
                     f"Class {_shown(name)} has {delivered:,} images, not the {asked:,} that "
                     f"{DESCRIPTION} states."
                 )
+
+
+def _compare(listed: Hashes | None, digest: bytes, pixels: NDArray[np.uint8] | None) -> None:
+    if listed is None:
+        raise DamagedError("is not listed in the manifest")
+    if listed.file_sha256 != digest:
+        raise DamagedError("is not the file that the manifest lists")
+    if pixels is not None and hashlib.sha256(pixels.tobytes()).digest() != listed.pixel_sha256:
+        raise DamagedError("does not decode to the pixels that the manifest lists")
 
 
 @contextmanager

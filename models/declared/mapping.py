@@ -86,9 +86,11 @@ class _Match:
             return
         self._check_as_many(ours, theirs)
         for mine, their in zip(ours.values(), theirs.values(), strict=True):
-            only = next(iter(their.values())) if len(mine) == len(their) == 1 else None
+            only = next(iter(their.values())) if len(mine) == len(their) == 1 else "."
             for word, name in mine.items():
-                self._take(name, their.get(word) or only or f"{_layer(their)}.{word}")
+                # A parameter outside of any layer has no last word to go by.
+                alone = only if "." not in only else f"{_layer(their)}.{word}"
+                self._take(name, their.get(word, alone))
         self._stop_if_wrong()
 
     def _check_as_many(self, ours: Mapping[str, object], theirs: Mapping[str, object]) -> None:
@@ -106,6 +108,8 @@ class _Match:
         slot, each = self._wanted[name], self._offered.get(theirs)
         if each is None:
             self._miss(name, theirs, slot)
+        elif "parametrizations." in theirs:
+            self._wrong.append(f"{name}, taken from {theirs}" + _HINTS["parts"])
         elif theirs in self._claimed:
             self._wrong.append(
                 f"{theirs} is claimed twice, for {self._claimed[theirs]} and for {name}"
@@ -120,7 +124,12 @@ class _Match:
             self._zero.add(name)  # only training counts batches, and old files do not
             return
         problem = f"{name} {list(slot.shape)} is missing: the file has no {theirs}"
-        self._wrong.append(problem + _HINTS.get(name.rpartition(".")[2], ""))
+        layer, dot, word = theirs.rpartition(".")
+        starts = (f"{theirs}_", f"{layer}{dot}parametrizations.{word}.")
+        in_parts = any(other.startswith(starts) for other in self._offered)
+        if in_parts or "parametrizations." in theirs:
+            word = "parts"
+        self._wrong.append(problem + _HINTS.get(word, ""))
 
     def check_nothing_left(self) -> None:
         """Every tensor of ours has a source, and every one of theirs a place or is ignored."""
@@ -151,16 +160,15 @@ _HINTS = {
     "bias": '; if the layer has none, say "bias": false',
     "running_mean": "; a norm without running statistics would make images depend on the others "
     "of their batch, so it can't be served",
+    "parts": "; the weight is stored in parts that are not known here: call "
+    "torch.nn.utils.parametrize.remove_parametrizations (or remove_spectral_norm) and save the "
+    "state dict again",
 }
 
 
 def _left(name: str) -> str:
-    if "parametrizations." in name or name.endswith(("_orig", "_u", "_bar")):
-        return (
-            "; it belongs to a weight that was stored in parts which are not known here: call "
-            "torch.nn.utils.parametrize.remove_parametrizations (or remove_spectral_norm) and "
-            "save the state dict again"
-        )
+    if "parametrizations." in name or name.endswith(("_orig", "_u", "_v", "_g", "_bar")):
+        return _HINTS["parts"]
     return '; name it under "ignore" if the generator does not need it'
 
 

@@ -15,7 +15,7 @@ from models.declared.modules import Join as JoinModule
 from models.declared.modules import Parallel as ParallelModule
 from models.declared.modules import Residual as ResidualModule
 from models.declared.nodes import InputNode, Node
-from models.declared.trace import trace
+from models.declared.walk import trace
 from models.generator import Generator
 from models.spec import ImageShape
 

@@ -21,7 +21,8 @@ def explain(error: ValidationError) -> str:
 
 
 def _said(problem: Any) -> str:
-    message: str = problem["msg"].removeprefix("Value error, ").replace("tuple", "list")
+    message: str = problem["msg"].removeprefix("Value error, ")
+    message = message.replace("tuple", "list").replace("Tuple", "List")
     where = _path(problem["loc"])
     return f"{where}: {message}" if where else message
 

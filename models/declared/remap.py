@@ -1,7 +1,7 @@
 """A safetensors file of foreign names becomes one of ours, tensor by tensor. numpy, no torch.
 
-Tensors that are only renamed are copied as bytes. Weights stored in parts are multiplied out in
-float64 and rounded once to float32.
+Tensors that are only renamed are copied as bytes. Weights stored in parts are multiplied out, and
+float64 is rounded, to float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models.header import HEADER_BYTES_LIMIT, LENGTH_BYTES, Entry, parse_header
 
 CHUNK_BYTES: Final = 1 << 20
 NUMPY: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 
 def tensors_of(file: BinaryIO, size: int) -> dict[str, Found]:
@@ -111,8 +111,8 @@ def _read(file: BinaryIO, start: int, entry: Entry) -> Floats:
     content = b"".join(_copied(file, start + entry.begin, entry.end - entry.begin))
     if entry.dtype == "BF16":  # the upper half of a float32
         halves = np.frombuffer(content, "<u2").astype(np.uint32) << 16
-        return halves.view(np.float32).astype(np.float64).reshape(entry.shape)
-    values: Floats = np.frombuffer(content, NUMPY[entry.dtype]).astype(np.float64)
+        return halves.view(np.float32).reshape(entry.shape)
+    values: Floats = np.frombuffer(content, NUMPY[entry.dtype]).astype(np.float32)
     return values.reshape(entry.shape)
 
 
@@ -120,14 +120,16 @@ def _whole(source: Source, parts: list[Floats]) -> Floats:
     """The product of the parts: see `folding` for the formulas."""
     if source.kind == "copy":
         return parts[0]
+    whole: Floats
     if source.kind == "weight_norm":
         direction, length = parts
         axes = tuple(
             axis for axis in range(direction.ndim) if not length.ndim or length.shape[axis] == 1
         )
-        norm = np.sqrt(np.square(direction).sum(axis=axes, keepdims=True))
-        return direction * (length.reshape(norm.shape) / norm)
-    weight, u, v = parts
-    rows = np.moveaxis(weight, source.axis, 0).reshape(len(u), -1)
-    whole: Floats = weight / (u @ rows @ v)
+        squares = np.square(direction).sum(axis=axes, keepdims=True, dtype=np.float64)
+        whole = direction * (length.reshape(squares.shape) / np.sqrt(squares)).astype(np.float32)
+    else:
+        weight, u, v = parts
+        rows = np.moveaxis(weight, source.axis, 0).reshape(len(u), -1)
+        whole = weight / np.dot(np.dot(u, rows), v)
     return whole

@@ -17,7 +17,10 @@ FORBIDDEN = {
 }  # fmt: skip
 TORCH_FREE = [
     "spec.py", "classifier_spec.py", "errors.py", "files.py", "header.py", "latents.py",
-    "declared/document.py", "declared/import_spec.py", "declared/layers.py",
+    "declared/activations.py", "declared/bounds.py", "declared/document.py",
+    "declared/folding.py", "declared/import_spec.py", "declared/labels.py", "declared/layers.py",
+    "declared/mapping.py", "declared/nodes.py", "declared/patterns.py", "declared/problems.py",
+    "declared/remap.py", "declared/shapes.py", "declared/walk.py",
     "zoo/catalogue.py", "training/config.py", "training/cli.py", "evaluation/cli.py",
 ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from models.errors import CheckpointError, InferenceError, InputError, OutputSha
 from models.files import ONNX_FILE, weights_file
 from models.generator import sample
 from models.latents import normal
-from models.onnx_session import Session, _providers
+from models.onnx_session import _providers
 from models.registry import build
 from models.spec import ModelSpec
 from tests.onnx_graphs import (
@@ -371,7 +371,7 @@ def test_memory_is_counted_and_freed(opened, exported):
     generator = opened(graph, image=(32, 32, 3), classes=CLASSES)
     wanted = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
     assert wanted <= generator.resident_bytes <= 1.1 * wanted
-    session = weakref.ref(generator._session)
+    session = weakref.ref(generator._runner)
     del generator
     gc.collect()
     assert session() is None
@@ -387,18 +387,18 @@ def test_cuda_is_used_where_there_is_a_provider(monkeypatch, there, caplog):
     """Which provider is asked for; there is no such device to run it on here."""
     names = ["CPUExecutionProvider", *(["CUDAExecutionProvider"] if there else [])]
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: names)
-    providers = _providers(torch.device("cuda", 1))
+    providers = _providers(1)
     if there:
         assert providers[0][0] == "CUDAExecutionProvider"
         assert providers[0][1]["device_id"] == 1
     else:
         assert "no CUDA provider" in caplog.text
     assert providers[-1] == "CPUExecutionProvider"
-    assert _providers(torch.device("cpu")) == ["CPUExecutionProvider"]
+    assert _providers(None) == ["CPUExecutionProvider"]
 
 
-def test_short_memory_is_told_as_torch_tells_it(monkeypatch):
-    session = Session(painter([1, 6, 5]).SerializeToString(), torch.device("cpu"))
+def test_short_memory_is_told_as_torch_tells_it(opened, monkeypatch):
+    generator = opened(painter([1, 6, 5]))
 
     class Full:
         def run(self, *_):
@@ -406,6 +406,6 @@ def test_short_memory_is_told_as_torch_tells_it(monkeypatch):
 
             raise RuntimeException("Failed to allocate memory for requested buffer")
 
-    monkeypatch.setattr(session, "_session", Full())
+    monkeypatch.setattr(generator._runner._session, "_session", Full())
     with pytest.raises(torch.OutOfMemoryError):
-        session.run("images", {})
+        sample(generator, draw(2)[0], None)

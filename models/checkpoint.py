@@ -82,9 +82,9 @@ def load(spec: ModelSpec, weights_path: Path, device: torch.device | str = "cpu"
     """The generator of `spec` with the weights of that file, in eval mode, on `device`."""
     content = read_weights(weights_path, spec.weights)
     if spec.architecture == ONNX:
-        from models.onnx_generator import open_generator  # another runtime, only where it is used
+        from models.onnx_generator import OnnxGenerator  # another runtime, only where it is used
 
-        return open_generator(spec, content, torch.device(device))
+        return OnnxGenerator(spec, content, torch.device(device)).eval()
     with torch.device("meta"):  # shapes without memory: a hostile spec allocates nothing
         generator = build(spec)
     fill(generator, content)

@@ -48,5 +48,9 @@ class InferenceError(ModelError):
     """The runtime that computes a model gave up on this input."""
 
 
+class RuntimeMemoryError(InferenceError):
+    """The runtime had too little memory for so many images at once."""
+
+
 class TrainingError(ModelError):
     """A training cannot start, go on or be resumed with what it was given."""

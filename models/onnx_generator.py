@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from models.declared.problems import explain
-from models.errors import InputError, OutputShapeError, SpecError
+from models.errors import RuntimeMemoryError
 from models.generator import Generator
-from models.latents import normal
-from models.onnx_binding import Binding, bind
-from models.onnx_graph import Port
-from models.onnx_inspection import inspect
-from models.onnx_options import FixedInput, OnnxOptions
-from models.onnx_session import Session
+from models.onnx_runner import Runner
 from models.spec import ModelSpec
-
-NOISE_KEY = "00" * 32
-"""Stands for a model's digest in the stream of seeded inputs, which belongs to their seed."""
-
-
-def open_generator(spec: ModelSpec, content: bytes, device: torch.device) -> OnnxGenerator:
-    """The generator of an ONNX file's bytes, once inspected.
-
-    Raises CheckpointError for the file and SpecError for a spec that does not fit it.
-    """
-    try:
-        OnnxOptions.model_validate(spec.options)
-    except ValidationError as error:
-        raise SpecError(f"onnx: option {explain(error)}") from error
-    facts = inspect(content)
-    binding = bind(facts, spec)
-    generator = OnnxGenerator(spec, binding, Session(content, device), facts.parameter_bytes)
-    return generator.eval()
 
 
 class OnnxGenerator(Generator):
-    """Latents and labels to a session's inputs, its output to float [N, C, H, W].
+    """The contract of every generator around an ONNX graph.
 
     Inputs and outputs are in the processor's memory; with CUDA the session copies them.
     """
 
-    def __init__(
-        self, spec: ModelSpec, binding: Binding, session: Session, parameter_bytes: int
-    ) -> None:
+    def __init__(self, spec: ModelSpec, content: bytes, device: torch.device) -> None:
+        """Inspect and load an ONNX file's bytes; see `Runner`."""
         super().__init__(spec.image, spec.latent_size, len(spec.classes))
         self.family = spec.family
         self.value_range = spec.value_range
-        self._binding = binding
-        self._session = session
-        self._parameter_bytes = parameter_bytes
-        self._fixed = {port.name: _fixed_array(port, value) for port, value in binding.fixed}
+        cuda_device = (device.index or 0) if device.type == "cuda" else None
+        self._runner = Runner(spec, content, torch.get_num_threads(), cuda_device)
 
     @property
     def device(self) -> torch.device:
@@ -65,99 +33,16 @@ class OnnxGenerator(Generator):
     @property
     def resident_bytes(self) -> int:
         """Bytes of the graph's constants, which the session keeps."""
-        return self._parameter_bytes
-
-    @property
-    def providers(self) -> list[str]:
-        """onnxruntime's execution providers in use, the preferred one first."""
-        return self._session.providers
+        return self._runner.parameter_bytes
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         """float [N, latent_size], int64 [N] or None -> float32 [N, C, H, W] in `value_range`.
 
-        A graph that takes one number of images is run piece by piece, the last one filled up.
-        Raises InputError for a label out of range, which graphs themselves may accept.
+        Raises torch.OutOfMemoryError as torch does, so that a smaller batch is tried.
         """
-        latents = z.detach().cpu().numpy()
         classes = None if labels is None else labels.cpu().numpy()
-        if classes is not None and not ((classes >= 0) & (classes < self.class_count)).all():
-            raise InputError(f"labels must lie in 0..{self.class_count - 1}")
-        size = self._binding.batch or len(latents)
-        image = self.image
-        images = np.empty((len(latents), image.channels, image.height, image.width), np.float32)
-        for at in range(0, len(latents), size or 1):
-            piece = slice(at, at + size)
-            images[piece] = self._piece(
-                latents[piece], None if classes is None else classes[piece], size
-            )
+        try:
+            images = self._runner.images(z.detach().cpu().numpy(), classes)
+        except RuntimeMemoryError as error:
+            raise torch.OutOfMemoryError(str(error)) from error
         return torch.from_numpy(images)
-
-    def _piece(
-        self, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None, size: int
-    ) -> npt.NDArray[np.float32]:
-        rows = np.minimum(np.arange(size), len(z) - 1)  # the last image again fills a piece up
-        inputs = self._inputs(z[rows], None if labels is None else labels[rows])
-        output = self._session.run(self._binding.output.name, inputs)
-        return self._images(output, size)[: len(z)]
-
-    def _inputs(
-        self, z: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
-    ) -> dict[str, npt.NDArray[Any]]:
-        inputs: dict[str, npt.NDArray[Any]] = {}
-        start = 0
-        for port in self._binding.latents:
-            stop = start + (port.image_size or 0)
-            inputs[port.name] = _filled(port, z[:, start:stop])
-            start = stop
-        if self._binding.label is not None and labels is not None:
-            inputs[self._binding.label.name] = self._label(self._binding.label, labels)
-        for port, _ in self._binding.fixed:
-            inputs[port.name] = _repeated(port, self._fixed[port.name], len(z))
-        return inputs
-
-    def _label(self, port: Port, labels: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        match self._binding.form:
-            case "index":
-                return labels.astype(port.dtype).reshape(len(labels) if port.shape else ())
-            case "column":
-                return labels.astype(port.dtype)[:, None]
-        return np.eye(self.class_count, dtype=port.dtype)[labels]
-
-    def _images(self, output: npt.NDArray[Any], size: int) -> npt.NDArray[np.float32]:
-        """Any layout and number type -> float32 [size, C, H, W]."""
-        image, layout = self.image, self._binding.layout
-        if output.shape[:1] != (size,):
-            raise OutputShapeError(
-                f"asked for {size} images, the graph gave {list(output.shape)}; "
-                "if it makes a fixed number a run, state that as options.batch"
-            )
-        channels_last = layout in ("hwc", "flat_hwc")
-        sides: tuple[int, ...] = (image.height, image.width)
-        sides = (*sides, image.channels) if channels_last else (image.channels, *sides)
-        if output.size != size * image.bytes:
-            raise OutputShapeError(
-                f"the graph gave {list(output.shape)} for {size} images of {list(sides)}"
-            )
-        images = output.reshape(size, *sides).astype(np.float32)
-        return images.transpose(0, 3, 1, 2) if channels_last else images
-
-
-def _filled(port: Port, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-    """float [N, size] -> the port's type and shape [N, ...]."""
-    sides = [side or 1 for side in port.shape[1:]]
-    return values.astype(port.dtype).reshape(len(values), *sides) if port.shape else values
-
-
-def _fixed_array(port: Port, fixed: FixedInput) -> npt.NDArray[Any]:
-    """The port's whole value, or that of one image where its batch is open."""
-    sides = tuple(side or 1 for side in port.shape)
-    count = int(np.prod(sides))
-    if fixed.seed is not None:
-        values = normal(seed=fixed.seed, model=NOISE_KEY, shard=0, first=0, count=1, size=count)
-    else:
-        values = np.resize(np.asarray(fixed.value, np.float64), count)
-    return values.astype(port.dtype).reshape(sides)
-
-
-def _repeated(port: Port, value: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    return np.repeat(value, count, axis=0) if port.shape[:1] == (None,) else value

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from models.errors import CheckpointError, InferenceError
+from models.errors import CheckpointError, InferenceError, RuntimeMemoryError
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +36,14 @@ OUT_OF_MEMORY = ("Failed to allocate memory", "bad allocation", "bad_alloc", "ou
 class Session:
     """One loaded graph. Safe to run from one thread at a time."""
 
-    def __init__(self, content: bytes, device: torch.device) -> None:
-        """Load an inspected graph. Raises CheckpointError when onnxruntime refuses it."""
+    def __init__(self, content: bytes, threads: int, cuda_device: int | None) -> None:
+        """Load an inspected graph. Raises CheckpointError when onnxruntime refuses it.
+
+        cuda_device: index of the GPU to compute on; None for the processor.
+        """
+        options, providers = _options(threads), _providers(cuda_device)
         try:
-            self._session = ort.InferenceSession(content, _options(), providers=_providers(device))
+            self._session = ort.InferenceSession(content, options, providers=providers)
         except FAILURES as error:
             raise CheckpointError(f"onnxruntime does not load the graph: {_line(error)}") from error
 
@@ -51,19 +54,19 @@ class Session:
         return names
 
     def run(self, output: str, inputs: Arrays) -> npt.NDArray[Any]:
-        """The one output of that name. Raises InferenceError, or torch's error of short memory."""
+        """The one output of that name. Raises InferenceError, for short memory a kind of it."""
         try:
             (array,) = self._session.run([output], dict(inputs))
         except FAILURES as error:
             if any(words in str(error) for words in OUT_OF_MEMORY):
-                raise torch.OutOfMemoryError(_line(error)) from error
+                raise RuntimeMemoryError(_line(error)) from error
             raise InferenceError(f"the graph does not run: {_line(error)}") from error
         return np.asarray(array)
 
 
-def _options() -> ort.SessionOptions:
+def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
@@ -76,15 +79,15 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def _providers(device: torch.device) -> list[Any]:
-    """CUDA where the device is one and this build of onnxruntime has it; else the processor."""
-    if device.type != "cuda":
+def _providers(cuda_device: int | None) -> list[Any]:
+    """CUDA where it is asked for and this build of onnxruntime has it; else the processor."""
+    if cuda_device is None:
         return ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         log.warning("onnxruntime has no CUDA provider, so ONNX models run on the processor")
         return ["CPUExecutionProvider"]
     cuda = {
-        "device_id": device.index or 0,
+        "device_id": cuda_device,
         "use_tf32": 0,
         "cudnn_conv_algo_search": "HEURISTIC",  # a search by time may choose otherwise next time
     }

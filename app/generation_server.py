@@ -76,7 +76,8 @@ class GenerationServer:
 
     def _run(self) -> None:
         # Not `run`: that one takes over the signals, which belong to the worker.
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
 
     def _application(self) -> Starlette:
         @asynccontextmanager
@@ -121,6 +122,8 @@ def _tcp(listen: str) -> tuple[socket.socket, str]:
             f"A worker can't listen on {listen!r}: {error}. Set SYNTHLOOM_WORKER_LISTEN to a "
             "host:port of this machine, or leave it empty for a Unix socket."
         ) from error
+    # Named, because asyncio turns Nagle's algorithm off for sockets of this protocol only.
+    made = socket.socket(made.family, made.type, socket.IPPROTO_TCP, fileno=made.detach())
     shown, used = made.getsockname()[:2]
     return made, f"http://[{shown}]:{used}" if ":" in shown else f"http://{shown}:{used}"
 

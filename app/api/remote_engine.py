@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -15,6 +17,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from app.api.exchanges import Exchanges
 from app.db.session import now
 from app.db.tables import Worker
 from app.errors import OverloadedError, SynthloomError, UnavailableError, tree
@@ -25,12 +28,27 @@ TIMEOUT_SECONDS = 120.0
 _CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=256)
 
 
-@dataclass
 class _Door:
     """A worker that can be asked, and how many samples it is being asked for."""
 
-    client: httpx.Client
-    asked: int = 0
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self.asked = 0
+        self.exchanges: defaultdict[Kind, Exchanges] = defaultdict(lambda: Exchanges(self._send))
+
+    def _send(self, draw: Draw) -> Drawn:
+        answer = self.client.post(GENERATE_PATH, content=pack_draw(draw))
+        if answer.status_code != 200:
+            raise _error_of(answer)
+        return unpack_drawn(answer.content)
+
+
+class Kind(NamedTuple):
+    """What draws must have in common to be asked for together."""
+
+    model: str
+    batch: int
+    precision: str
 
 
 class RemoteWorkers:
@@ -55,18 +73,15 @@ class RemoteWorkers:
         Raises OverloadedError when too much is asked for already, UnavailableError when no
         worker answers, and whatever error of the tree the worker gives.
         """
-        with self._door(len(draw.z)) as client:
+        with self._exchanges(draw) as exchanges:
             try:
-                answer = client.post(GENERATE_PATH, content=pack_draw(draw))
+                return exchanges.ask(draw)
             except httpx.TransportError as error:
                 self._fresh_until = 0.0
                 raise UnavailableError(
                     "The worker that was asked has gone. Try again in a second.",
                     retry_after_seconds=1,
                 ) from error
-        if answer.status_code != 200:
-            raise _error_of(answer)
-        return unpack_drawn(answer.content)
 
     def close(self) -> None:
         """Close every connection."""
@@ -76,7 +91,8 @@ class RemoteWorkers:
             self._doors.clear()
 
     @contextmanager
-    def _door(self, count: int) -> Iterator[httpx.Client]:
+    def _exchanges(self, draw: Draw) -> Iterator[Exchanges]:
+        count = len(draw.z)
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._refresh()
@@ -93,8 +109,9 @@ class RemoteWorkers:
                     retry_after_seconds=1,
                 )
             door.asked += count
+            exchanges = door.exchanges[Kind(draw.model, draw.batch, draw.precision)]
         try:
-            yield door.client
+            yield exchanges
         finally:
             with self._lock:
                 door.asked -= count
@@ -123,12 +140,15 @@ class RemoteEngine:
     request_id: str
     latent_sizes: Mapping[str, int]
     precision: str
+    batch: int
+    """Samples that the device takes at once, whoever asked for them."""
 
     def generate(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
     ) -> Drawn:
-        """Images of one batch."""
-        return self.workers.ask(Draw(model, z, labels, batch, self.precision, self.request_id))
+        """Images of at most `batch` latents; they may share a batch with those of others."""
+        size = max(batch, self.batch)
+        return self.workers.ask(Draw(model, z, labels, size, self.precision, self.request_id))
 
     def latent_size(self, model: str) -> int:
         """Length of one latent, from the model's spec."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Annotated, Any
+from concurrent.futures import Executor, Future
+from typing import Annotated, Any, ParamSpec, TypeVar
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
 from app.api.negotiation import preferred
-from app.api.planning import plan_of
+from app.api.planning import planned
 from app.api.remote_engine import RemoteEngine
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
@@ -27,12 +29,15 @@ from app.errors import JobTooLargeError, NotAcceptableError
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
 from app.jobs.shard import AtOnce, ShardRun
+from models.spec import ModelSpec
 
 router = APIRouter(prefix="/v1/samples", tags=["samples"], route_class=StrictRoute)
 
 MOST_SAMPLES = 4_096
 MOST_BYTES = 256 << 20
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Render = Callable[[Batch], bytes]
 FORMATS: dict[str, tuple[bool, Render]] = {
     "application/zip": (True, as_zip),
@@ -49,7 +54,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("", response_class=Response, responses=ANSWERS)
-def create_samples(
+async def create_samples(
     services: Provided,
     tenant: Tenant,
     body: JobRequest,
@@ -65,15 +70,25 @@ def create_samples(
     and JSON.
     """
     media_type = _negotiated(accept)
+    specs = await services.models.specs(tenant, [source.model for source in body.sources()])
+    request_id = str(request.scope.get("request_id") or secrets.token_hex(8))
+    return await to_thread.run_sync(
+        _answer, services, body, specs, media_type, request_id, limiter=services.sampling
+    )
+
+
+def _answer(
+    services: Services, body: JobRequest, specs: list[ModelSpec], media_type: str, request_id: str
+) -> Response:
     as_files, render = FORMATS[media_type]
-    with services.transaction() as session:
-        plan, specs = plan_of(session, services, tenant, body)
+    plan = planned(body, specs, services.limits)
     _check_size(plan)
     engine = RemoteEngine(
         services.workers,
-        str(request.scope.get("request_id") or secrets.token_hex(8)),
+        request_id,
         {spec.sha256: spec.latent_size for spec in specs},
         plan.precision,
+        services.limits.engine_batch,
     )
     batch = _draw(services, plan, engine, as_files)
     batch.licences = [spec.licence for spec in specs]
@@ -85,14 +100,25 @@ def create_samples(
     return Response(render(batch), media_type=media_type, headers=headers)
 
 
+class _Here(Executor):
+    """Runs at once what is submitted: of a single batch there is nothing to overlap with."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """A future that is done."""
+        done: Future[T] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
 def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) -> Batch:
     batch = Batch(plan)
+    small = plan.samples <= engine.batch
     for index in range(plan.shards):
         run = ShardRun(
             plan=plan,
             shard=plan.shard(index),
             engine=AtOnce(engine),
-            encoders=services.encoders,
+            encoders=_Here() if small else services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,
             encode=None if as_files else raw_images,

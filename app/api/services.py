@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter
+from cachetools import TTLCache
 from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
+from app.api.known_models import KnownModels
 from app.api.remote_engine import RemoteWorkers
 from app.datasets.encoders import encoder_names
 from app.db.session import transaction
@@ -22,6 +26,11 @@ from app.jobs.dispatch import Dispatcher
 from app.jobs.request import Limits
 from app.settings import Settings
 from app.storage import LocalStorage
+
+ACCESS_SECONDS = 2.0
+"""How long a key may still open the door after it was revoked."""
+SAMPLING_THREADS = 128
+"""Requests of `POST /v1/samples` that are worked on at a time; the others wait their turn."""
 
 
 @dataclass
@@ -35,6 +44,10 @@ class Services:
     limits: Limits = field(init=False)
     workers: RemoteWorkers = field(init=False)
     encoders: Executor = field(init=False)
+    tenants: TTLCache[bytes, str] = field(init=False)
+    """By the digest of their key; read and written on the event loop only."""
+    models: KnownModels = field(init=False)
+    sampling: CapacityLimiter = field(init=False)
     draining: bool = False
 
     def __post_init__(self) -> None:
@@ -48,6 +61,9 @@ class Services:
         self.workers = RemoteWorkers(
             self.transaction, self.settings.lease_seconds, self.settings.sync_waiting_samples
         )
+        self.tenants = TTLCache(1_024, ACCESS_SECONDS)
+        self.models = KnownModels(self.transaction)
+        self.sampling = CapacityLimiter(SAMPLING_THREADS)
         self.encoders = ThreadPoolExecutor(
             self.settings.encode_threads, thread_name_prefix="encode"
         )
@@ -64,7 +80,7 @@ class Services:
         self.dispatcher.close()
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The services that the lifespan of this application built."""
     services: Services = request.state.services
     return services
@@ -75,7 +91,7 @@ Provided = Annotated[Services, Depends(services_of)]
 _bearer = HTTPBearer(auto_error=False, description="the key in `<data folder>/api-key`")
 
 
-def tenant_of(
+async def tenant_of(
     services: Provided,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> str:
@@ -89,6 +105,12 @@ def tenant_of(
             "server's data folder."
         )
     digest = hashlib.sha256(credentials.credentials.encode()).digest()
+    if digest not in services.tenants:
+        services.tenants[digest] = await run_in_threadpool(_owner, services, digest)
+    return services.tenants[digest]
+
+
+def _owner(services: Services, digest: bytes) -> str:
     with services.transaction() as session:
         tenant = session.execute(
             sa.select(ApiKey.tenant_id).where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import uuid
@@ -40,7 +39,7 @@ def serve(
         if supervised:
             stop_with_parent()
         prepare(settings)
-        asyncio.run(run_server(settings))
+        run_server(settings)
 
 
 def worker(

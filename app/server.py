@@ -35,6 +35,7 @@ def run_server(settings: Settings) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
+            http="h11",  # the other parser takes heads of any size, and requests without a host
             log_config=None,
             access_log=False,
             server_header=False,

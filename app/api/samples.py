@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from app.api.negotiation import preferred
 from app.api.planning import planned
 from app.api.remote_engine import RemoteEngine
-from app.api.services import Provided, Services, Tenant
+from app.api.services import Provided, RecentTenant, Services
 from app.api.strict import StrictRoute
 from app.datasets.batch import (
     Batch,
@@ -56,7 +56,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 @router.post("", response_class=Response, responses=ANSWERS)
 async def create_samples(
     services: Provided,
-    tenant: Tenant,
+    tenant: RecentTenant,
     body: JobRequest,
     request: Request,
     accept: Annotated[str, Header()] = "*/*",

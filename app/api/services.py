@@ -28,7 +28,7 @@ from app.settings import Settings
 from app.storage import LocalStorage
 
 ACCESS_SECONDS = 2.0
-"""How long a key may still open the door after it was revoked."""
+"""How long a revoked key may still draw samples; everything else it loses at once."""
 SAMPLING_THREADS = 128
 """Requests of `POST /v1/samples` that are worked on at a time; the others wait their turn."""
 
@@ -91,26 +91,23 @@ Provided = Annotated[Services, Depends(services_of)]
 _bearer = HTTPBearer(auto_error=False, description="the key in `<data folder>/api-key`")
 
 
-async def tenant_of(
-    services: Provided,
+async def digest_of(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> str:
-    """The tenant whose key came with the request. Raises UnauthorizedError.
+) -> bytes:
+    """SHA-256 of the key that came with the request. Raises UnauthorizedError.
 
-    Keys are looked up by their SHA-256, so no comparison depends on how much of a key is right.
+    Keys are looked up by it, so no comparison depends on how much of a key is right.
     """
     if credentials is None:
         raise UnauthorizedError(
             "Send the header `Authorization: Bearer KEY`; the key is in the file api-key of the "
             "server's data folder."
         )
-    digest = hashlib.sha256(credentials.credentials.encode()).digest()
-    if digest not in services.tenants:
-        services.tenants[digest] = await run_in_threadpool(_owner, services, digest)
-    return services.tenants[digest]
+    return hashlib.sha256(credentials.credentials.encode()).digest()
 
 
-def _owner(services: Services, digest: bytes) -> str:
+def tenant_of(services: Provided, digest: Annotated[bytes, Depends(digest_of)]) -> str:
+    """The tenant whose key came with the request. Raises UnauthorizedError."""
     with services.transaction() as session:
         tenant = session.execute(
             sa.select(ApiKey.tenant_id).where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None))
@@ -123,4 +120,14 @@ def _owner(services: Services, digest: bytes) -> str:
     return tenant
 
 
+async def recent_tenant_of(services: Provided, digest: Annotated[bytes, Depends(digest_of)]) -> str:
+    """The same, as of `ACCESS_SECONDS` ago at most: for requests that cost less than the look."""
+    tenant = services.tenants.get(digest)
+    if tenant is None:
+        tenant = await run_in_threadpool(tenant_of, services, digest)
+        services.tenants[digest] = tenant
+    return tenant
+
+
 Tenant = Annotated[str, Depends(tenant_of)]
+RecentTenant = Annotated[str, Depends(recent_tenant_of)]

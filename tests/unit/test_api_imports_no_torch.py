@@ -37,7 +37,16 @@ def test_a_started_api_has_loaded_no_torch(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     found = json.loads(run.stdout.splitlines()[-1])
-    heavy = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "pandas", "safetensors"}
+    heavy = {
+        "torch",
+        "torchvision",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+        "pandas",
+        "pyarrow",
+        "safetensors",
+    }
     assert not {name.split(".")[0] for name in found["modules"]} & heavy
     assert "app.worker" not in found["modules"]
     assert not any(name.startswith("app.engine") for name in found["modules"])

@@ -1,4 +1,4 @@
-"""What an ONNX file says of its inputs and outputs, as plain data. Imports no torch, no onnx."""
+"""What was learnt of an ONNX file, as plain data. Imports no torch, no onnx."""
 
 from __future__ import annotations
 
@@ -60,6 +60,20 @@ class GraphFacts(Frozen):
     peak_elements: int
     table_rows: dict[str, int] = {}
     last_operators: dict[str, str] = {}
+
+
+class OnnxTrial(Frozen):
+    """What the first runs showed.
+
+    batch: what `options.batch` has to be; None when any number of images may be asked for.
+    seconds: of one run; images: how many it gave.
+    non_finite: images of the tried ones with a value that is no finite number.
+    """
+
+    batch: int | None
+    seconds: float
+    images: int
+    non_finite: int
 
 
 def listed(ports: tuple[Port, ...]) -> str:

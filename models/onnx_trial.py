@@ -14,28 +14,15 @@ from pydantic import JsonValue
 
 from models.errors import InferenceError, ModelError, OutputShapeError
 from models.latents import normal
+from models.onnx_graph import OnnxTrial
 from models.onnx_runner import Floats, Labels, Runner
-from models.spec import Frozen, ModelSpec
+from models.spec import ModelSpec
 
 TRIED: Final = 3
 """Images of the run that is compared with single ones: neither 1 nor a power of 2."""
 SAME: Final = 2
 """Levels by which an image may differ between batches: sums in another order, and rounding."""
 STREAM: Final = "00" * 32
-
-
-class OnnxTrial(Frozen):
-    """What the first runs showed.
-
-    batch: what `options.batch` has to be; None when any number of images may be asked for.
-    seconds: of one run; images: how many it gave.
-    non_finite: images of the tried ones with a value that is no finite number.
-    """
-
-    batch: int | None
-    seconds: float
-    images: int
-    non_finite: int
 
 
 def try_out(spec: ModelSpec, content: bytes) -> OnnxTrial:

@@ -6,11 +6,14 @@ one. So what an image must be is a line of NumPy, whatever the layout and the ty
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from models.spec import ModelSpec
 
 FLOAT, INT64, INT32, UINT8 = (
     TensorProto.FLOAT,
@@ -118,3 +121,39 @@ def external(graph: onnx.ModelProto) -> onnx.ModelProto:
     onnx.external_data_helper.set_external_data(tensor, "generator.onnx.data", 0, 16)
     tensor.ClearField("raw_data")
     return copy
+
+
+def first_only(sides: Sequence[int]) -> onnx.ModelProto:
+    """A graph that takes any number of latents and paints the first one only."""
+    tail = [helper.make_node("Slice", ["painted", "first", "second"], ["images"])]
+    graph = painter(sides, tail=tail)
+    graph.graph.initializer.extend([ints("first", 0), ints("second", 1)])
+    return graph
+
+
+def onnx_spec(
+    content: bytes,
+    image: tuple[int, int, int] = (6, 5, 1),
+    classes: int = 0,
+    value_range: tuple[float, float] = (-1.0, 1.0),
+    **fields: object,
+) -> ModelSpec:
+    """The spec of an ONNX file, its options as keywords."""
+    height, width, channels = image
+    return ModelSpec.model_validate(
+        {
+            "name": "strange",
+            "version": "1",
+            "family": "gan",
+            "architecture": "onnx",
+            "options": fields.pop("options", {}),
+            "image": {"height": height, "width": width, "channels": channels},
+            "latent_size": LATENT,
+            "conditioning": "class" if classes else "none",
+            "classes": [f"class-{label}" for label in range(classes)],
+            "value_range": value_range,
+            "licence": "MIT",
+            "weights": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+        }
+        | fields
+    )

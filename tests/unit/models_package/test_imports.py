@@ -21,6 +21,8 @@ TORCH_FREE = [
     "declared/folding.py", "declared/import_spec.py", "declared/labels.py", "declared/layers.py",
     "declared/mapping.py", "declared/nodes.py", "declared/patterns.py", "declared/problems.py",
     "declared/remap.py", "declared/shapes.py", "declared/walk.py",
+    "onnx_options.py", "onnx_graph.py", "onnx_binding.py", "onnx_inspection.py", "onnx_runner.py",
+    "onnx_trial.py", "importing/sandbox.py",
     "zoo/catalogue.py", "training/config.py", "training/cli.py", "evaluation/cli.py",
 ]  # fmt: skip
 

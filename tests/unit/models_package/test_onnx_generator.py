@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import weakref
 
 import numpy as np
@@ -20,7 +19,6 @@ from models.generator import sample
 from models.latents import normal
 from models.onnx_session import _providers
 from models.registry import build
-from models.spec import ModelSpec
 from tests.onnx_graphs import (
     CLASSES,
     FLOAT,
@@ -28,36 +26,16 @@ from tests.onnx_graphs import (
     INT64,
     LATENT,
     UINT8,
+    first_only,
     ints,
     model,
     number,
+    onnx_spec,
     painter,
 )
 
 INDEX, INDEX32, COLUMN = (INT64, []), (INT32, []), (INT64, [1])
 ONE_HOT = (FLOAT, [CLASSES])
-
-
-def spec_of(content: bytes, image=(6, 5, 1), classes=0, value_range=(-1.0, 1.0), **fields):
-    """The spec of an ONNX file, its options as keywords."""
-    height, width, channels = image
-    return ModelSpec.model_validate(
-        {
-            "name": "strange",
-            "version": "1",
-            "family": "gan",
-            "architecture": "onnx",
-            "options": fields.pop("options", {}),
-            "image": {"height": height, "width": width, "channels": channels},
-            "latent_size": LATENT,
-            "conditioning": "class" if classes else "none",
-            "classes": [f"class-{label}" for label in range(classes)],
-            "value_range": value_range,
-            "licence": "MIT",
-            "weights": {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
-        }
-        | fields
-    )
 
 
 @pytest.fixture
@@ -66,7 +44,7 @@ def opened(tmp_path):
 
     def load(graph: onnx.ModelProto, device="cpu", **fields):
         content = graph.SerializeToString()
-        spec = spec_of(content, **fields)
+        spec = onnx_spec(content, **fields)
         path = tmp_path / weights_file(spec)
         path.write_bytes(content)
         return checkpoint.load(spec, path, device)
@@ -217,25 +195,6 @@ def test_a_label_out_of_range_never_reaches_the_graph(opened, label):
         generator(torch.from_numpy(z), torch.tensor([label]))
 
 
-def first_only(sides: list[int]) -> onnx.ModelProto:
-    """A graph that takes any number of latents and paints the first one only."""
-    tail = [helper.make_node("Slice", ["painted", "axes", "one"], ["images"])]
-    graph = painter(sides, tail=tail, latent=[LATENT])
-    del graph.graph.initializer[:]
-    graph.graph.initializer.extend(
-        [
-            ints("axes", 0),
-            ints("one", 1),
-            ints("mean_axes", 1),
-            number("scale", 1.0),
-            ints("column_shape", -1, *([1] * len(sides))),
-            ints("repeats", 1, *sides),
-        ]
-    )
-    graph.graph.node[0].input[1] = "mean_axes"
-    return graph
-
-
 def test_a_graph_that_answers_a_batch_with_one_image_is_found_out(opened):
     z, _ = draw(3)
     with pytest.raises(OutputShapeError, match=r"asked for 3 images.*options\.batch"):
@@ -358,7 +317,7 @@ def test_a_graph_that_fails_is_an_error_of_ours(opened):
 
 def test_a_file_that_is_not_the_specs_is_refused(opened, tmp_path):
     content = painter([1, 6, 5]).SerializeToString()
-    spec = spec_of(content)
+    spec = onnx_spec(content)
     (tmp_path / ONNX_FILE).write_bytes(content[:-1])
     with pytest.raises(CheckpointError, match="copy or download"):
         checkpoint.load(spec, tmp_path / ONNX_FILE)

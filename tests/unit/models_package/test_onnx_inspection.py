@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import onnx
@@ -353,10 +354,8 @@ def test_bytes_changed_at_random_never_surprise():
         mutant = bytearray(content)
         for place in stream.integers(0, len(mutant), stream.integers(1, 6)):
             mutant[place] = stream.integers(0, 256)
-        try:
+        with suppress(CheckpointError):
             inspect(bytes(mutant))
-        except CheckpointError as error:
-            assert str(error)
 
 
 def test_sizes_that_follow_from_the_batch_are_allowed():

@@ -31,15 +31,9 @@ from models.importing.errors import Kind, UnsupportedCheckpointError
 from models.importing.formats import identify
 from models.importing.limits import Limits
 from models.importing.report import Report
-from models.onnx_graph import GraphFacts, OnnxTrial
-from models.spec import ModelSpec
 
 ANSWER_BYTES: Final = 32 << 20
 WATCH_SECONDS: Final = 0.02
-ONNX_BYTES: Final = 512 << 20
-"""Address space of the `onnx` library, above that of Python and NumPy."""
-ONNX_RUN_BYTES: Final = 2 << 30
-"""The same of onnxruntime, and for the activations of a few images."""
 
 DEFAULT: Final = Limits()
 PROGRAM: Final = (
@@ -93,39 +87,6 @@ def convert(
         weights.unlink(missing_ok=True)
         raise
     return Converted(weights, report, answer.layers, answer.peak_bytes)
-
-
-def inspect_onnx(path: Path, workdir: Path, limits: Limits = DEFAULT) -> GraphFacts:
-    """What an ONNX file is, found by the `onnx` library in a child; nothing stays in `workdir`.
-
-    Raises UnsupportedCheckpointError.
-    """
-    unused = workdir / "onnx.empty"
-    try:
-        answer = run_in_sandbox("onnx", path, unused, {}, limits, imports_bytes=ONNX_BYTES)
-        return GraphFacts.model_validate(answer.result)
-    except ValidationError as error:
-        raise UnsupportedCheckpointError(Kind.CRASHED, "its answer was malformed") from error
-    finally:
-        unused.unlink(missing_ok=True)
-
-
-def try_onnx(path: Path, workdir: Path, spec: ModelSpec, limits: Limits = DEFAULT) -> OnnxTrial:
-    """First runs of an ONNX graph by `spec`, in a child; nothing stays in `workdir`.
-
-    Raises UnsupportedCheckpointError.
-    """
-    unused = workdir / "onnx.empty"
-    options: dict[str, JsonValue] = {"spec": spec.model_dump(mode="json")}
-    try:
-        answer = run_in_sandbox(
-            "onnx_trial", path, unused, options, limits, imports_bytes=ONNX_RUN_BYTES
-        )
-        return OnnxTrial.model_validate(answer.result)
-    except ValidationError as error:
-        raise UnsupportedCheckpointError(Kind.CRASHED, "its answer was malformed") from error
-    finally:
-        unused.unlink(missing_ok=True)
 
 
 def run_in_sandbox(

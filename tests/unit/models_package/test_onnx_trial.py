@@ -11,7 +11,7 @@ from onnx import helper
 
 from models.errors import ModelError
 from models.importing.errors import Kind, UnsupportedCheckpointError
-from models.importing.sandbox import inspect_onnx, try_onnx
+from models.importing.onnx_file import inspect_onnx, try_onnx
 from models.onnx_trial import try_out
 from tests.onnx_graphs import (
     CLASSES,

@@ -231,7 +231,13 @@ class ConfigurationError(SynthloomError):
 class MissingObjectError(SynthloomError):
     """A row names a stored object that is gone."""
 
-    slug, title = "object-missing", "A stored file is missing"
+    slug, title, status = "object-missing", "A stored file is missing", 503
+
+
+class DamagedRowsError(SynthloomError):
+    """A stored file of manifest rows is no longer what was written."""
+
+    slug, title, status = "rows-damaged", "Stored rows of the manifest are damaged", 503
 
 
 def tree() -> list[type[SynthloomError]]:

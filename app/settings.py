@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     max_job_samples: int = Field(default=100_000_000, ge=1)
     """Largest job accepted, in samples."""
 
+    rows_in_database_up_to: int = Field(default=10_000_000, ge=0)
+    """Samples of a job up to which the rows of its manifest are kept in the database. The rows of
+    a larger job lie in a Parquet file beside each shard, with one row a shard in the database;
+    each job keeps the way it was submitted with."""
+
     worker_listen: str = ""
     """`host:port` where a worker answers the API when they are on different machines; port 0
     takes a free one. Empty: a Unix socket in the data folder."""

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app import catalogue
 from app.bootstrap import prepare
+from app.datasets.rows import place_of_rows
 from app.db.session import create_engine, transaction
 from app.db.tables import DEFAULT_TENANT, Job, Shard
 from app.jobs import lifecycle
@@ -109,6 +110,7 @@ class LocalWorker:
                 window=self.settings.shard_window,
                 fingerprint="",
                 idempotency_key=None,
+                rows_in=place_of_rows(sum(counts.values()), self.settings.rows_in_database_up_to),
             )
 
     def run_shards(self, job: Job, indices: range | None = None) -> None:

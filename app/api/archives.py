@@ -6,11 +6,9 @@ import base64
 from typing import Annotated, Any
 
 import numpy as np
-import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
-from sqlalchemy.orm import Session
 
 from app.api.conditional import Download, not_modified
 from app.api.jobs import find_job
@@ -18,7 +16,9 @@ from app.api.models import PNG
 from app.api.services import Provided, Services, Tenant
 from app.datasets.contact_sheet import contact_sheet
 from app.datasets.decoding import decode
-from app.db.tables import TERMINAL, Archive, Job, Sample, Shard
+from app.datasets.manifest import StoredRow
+from app.datasets.rows import manifest_of
+from app.db.tables import TERMINAL, Archive, Job
 from app.errors import ArchiveNotReadyError, MissingObjectError, NotFoundError
 from app.jobs.encoding import Jpeg, Png, Webp
 from app.jobs.plan import Plan
@@ -75,15 +75,13 @@ def get_sample(
     """One image as it lies in the archive, as soon as its shard is stored."""
     with services.transaction() as session:
         job = find_job(session, tenant, job_id)
-        found = session.execute(_stored(job.number).where(Sample.index == index)).one_or_none()
+        manifest = manifest_of(job, services.storage)
+        found = manifest.sample(session, index)
     if found is None:
         raise NotFoundError(f"Sample {index} is not stored (yet); the job has {job.samples}.")
-    sample, object_key = found
-    assert object_key is not None
-    payload = services.storage.read(object_key, sample.offset, sample.length)
-    headers = {"ETag": f'"sha256-{sample.file_sha256.hex()}"'}
-    media_type = Plan.from_json(job.plan).encoding.media_type
-    return Response(payload, media_type=media_type, headers=headers)
+    payload = services.storage.read(found.object_key, found.row.offset, found.row.length)
+    headers = {"ETag": f'"sha256-{found.row.file_sha256.hex()}"'}
+    return Response(payload, media_type=manifest.plan.encoding.media_type, headers=headers)
 
 
 @router.get("/{job_id}/preview.png", response_class=Response, responses=PNG)
@@ -91,7 +89,9 @@ def get_preview(services: Provided, tenant: Tenant, job_id: str) -> Response:
     """A contact sheet of what is stored so far: one class a row."""
     with services.transaction() as session:
         job = find_job(session, tenant, job_id)
-        rows = _preview_rows(session, services, job)
+        manifest = manifest_of(job, services.storage)
+        prefix = manifest.rows.read(session, -1, _PREVIEW_LOOKED_AT)
+    rows = _preview_rows(services, manifest.plan, prefix)
     if not rows:
         raise NotFoundError("No sample of this job is stored yet. Try again when a shard is done.")
     return Response(contact_sheet(rows), media_type="image/png")
@@ -110,23 +110,12 @@ def _archive(job: Job, archive_format: str) -> Archive:
     )
 
 
-def _stored(job_number: int) -> sa.Select[Sample, str | None]:
-    return (
-        sa.select(Sample, Shard.object_key)
-        .join(Shard, (Shard.job_number == Sample.job_number) & (Shard.index == Sample.shard))
-        .where(Sample.job_number == job_number)
-    )
-
-
 def _preview_rows(
-    session: Session, services: Services, job: Job
+    services: Services, plan: Plan, prefix: list[StoredRow]
 ) -> list[tuple[str, list[NDArray[np.uint8]]]]:
     """The first samples of each class: shards are stratified, so a prefix shows every class."""
-    plan = Plan.from_json(job.plan)
     rows: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in plan.samples_per_class}
-    prefix = session.execute(_stored(job.number).order_by(Sample.index).limit(_PREVIEW_LOOKED_AT))
-    for sample, object_key in prefix:
-        assert object_key is not None
+    for sample, _, object_key, _ in prefix:
         row = rows[plan.classes[plan.cells[sample.cell].label]]
         if len(row) < _PREVIEW_COLUMNS:
             payload = services.storage.read(object_key, sample.offset, sample.length)

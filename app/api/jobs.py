@@ -18,6 +18,7 @@ from app.api.job_view import JobView, view_of
 from app.api.planning import plan_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
+from app.datasets.rows import place_of_rows
 from app.db.session import storable
 from app.db.tables import TERMINAL, Job
 from app.errors import (
@@ -168,6 +169,7 @@ def _submit(
                 window=services.settings.shard_window,
                 fingerprint=fingerprint,
                 idempotency_key=key,
+                rows_in=place_of_rows(plan.samples, services.settings.rows_in_database_up_to),
             )
             return view_of(session, job), False
     except IntegrityError:

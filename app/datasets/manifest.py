@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.datasets.names import directories
-from app.db.tables import Job, Sample, Shard
+from app.db.tables import Job
 from app.jobs.plan import Plan
 
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -50,6 +50,25 @@ def as_records(rows: Sequence[SampleRow]) -> NDArray[np.void]:
     return np.array(rows, list(FIELDS.items()))
 
 
+class StoredRow(NamedTuple):
+    """A row, and what its shard says of it."""
+
+    row: SampleRow
+    shard: int
+    object_key: str
+    """The shard file that holds the sample's bytes."""
+    stored_at: datetime
+
+
+class Rows(Protocol):
+    """The rows of one job, wherever they are kept."""
+
+    def read(
+        self, session: Session, after: int, limit: int, cells: Sequence[int] | None = None
+    ) -> list[StoredRow]:
+        """At most `limit` rows with an index above `after`, of these cells, in order of index."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Names of the files of a dataset, from its plan alone."""
@@ -76,37 +95,45 @@ class Manifest:
 
     job: Job
     plan: Plan
+    rows: Rows
 
     def page(
         self, session: Session, after: int, limit: int, class_name: str | None = None
     ) -> list[dict[str, Any]]:
         """At most `limit` rows with an index above `after`, in order of index."""
-        query = (
-            sa.select(Sample, Shard.done_at)
-            .join(Shard, (Shard.job_number == Sample.job_number) & (Shard.index == Sample.shard))
-            .where(Sample.job_number == self.job.number, Sample.index > after)
-            .order_by(Sample.index)
-            .limit(limit)
-        )
-        if class_name is not None:
-            query = query.where(Sample.cell.in_(self._cells_of(class_name)))
-        return [self._row(sample, done) for sample, done in session.execute(query)]
+        cells = None if class_name is None else self._cells_of(class_name)
+        return [self._row(stored) for stored in self.rows.read(session, after, limit, cells)]
+
+    def sample(self, session: Session, index: int) -> StoredRow | None:
+        """One row; None when it is not stored (yet)."""
+        found = self.rows.read(session, index - 1, 1)
+        return found[0] if found and found[0].row.sample == index else None
 
     def pages(
         self, transaction: Transaction, page_size: int = 2_000
     ) -> Iterator[list[dict[str, Any]]]:
-        """Every row, page by page; memory does not grow with N.
+        """Every row, page by page; memory does not grow with N."""
+        for page in self.stored(transaction, page_size):
+            yield [self._row(stored) for stored in page]
 
-        Each page is read in a transaction of its own, so that a slow reader holds none.
-        """
+    def digests(
+        self, transaction: Transaction, page_size: int = 10_000
+    ) -> Iterator[list[tuple[int, int, bytes]]]:
+        """Pages of (index, cell, SHA-256 of the file), in order of index."""
+        for page in self.stored(transaction, page_size):
+            yield [(stored.row.sample, stored.row.cell, stored.row.file_sha256) for stored in page]
+
+    def stored(self, transaction: Transaction, page_size: int) -> Iterator[list[StoredRow]]:
+        """Every row. Each page is read in a transaction of its own, so that a slow reader holds
+        none."""
         after = -1
         while True:
             with transaction() as session:
-                page = self.page(session, after, page_size)
+                page = self.rows.read(session, after, page_size)
             if not page:
                 return
             yield page
-            after = page[-1]["index"]
+            after = page[-1].row.sample
 
     def _cells_of(self, class_name: str) -> list[int]:
         classes = self.plan.classes
@@ -116,43 +143,25 @@ class Manifest:
     def _layout(self) -> Layout:
         return Layout(self.plan)
 
-    def _row(self, sample: Sample, done: Any) -> dict[str, Any]:
+    def _row(self, stored: StoredRow) -> dict[str, Any]:
+        sample = stored.row
         cell = self.plan.cells[sample.cell]
         model = self.plan.models[cell.model]
         return {
-            "index": sample.index,
+            "index": sample.sample,
             "class": self.plan.classes[cell.label],
             "label": cell.label,
             "model": model.ref,
             "model_sha256": model.sha256,
             "seed": self.plan.seed,
-            "shard": sample.shard,
+            "shard": stored.shard,
             "candidate": sample.candidate,
-            "file": self._layout.file_name(sample.index, sample.cell),
+            "file": self._layout.file_name(sample.sample, sample.cell),
             "bytes": sample.length,
             "file_sha256": sample.file_sha256.hex(),
             "pixel_sha256": sample.pixel_sha256.hex(),
             "width": self.plan.image.width,
             "height": self.plan.image.height,
             "channels": self.plan.image.channels,
-            "created": done.isoformat() if done else None,
+            "created": stored.stored_at.isoformat(),
         }
-
-
-def digests(
-    session: Session, job_number: int, page_size: int = 10_000
-) -> Iterator[Sequence[tuple[int, int, bytes]]]:
-    """Pages of (index, cell, SHA-256 of the file) of a job, in order of index."""
-    after = -1
-    while True:
-        page = session.execute(
-            sa.select(Sample.index, Sample.cell, Sample.file_sha256)
-            .where(Sample.job_number == job_number, Sample.index > after)
-            .order_by(Sample.index)
-            .limit(page_size)
-        ).all()
-        if not page:
-            return
-        rows = [(index, cell, sha256) for index, cell, sha256 in page]
-        yield rows
-        after = rows[-1][0]

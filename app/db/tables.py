@@ -35,6 +35,15 @@ TERMINAL = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 LIVE = (JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING)
 
 
+class RowsIn(StrEnum):
+    """Where the sample rows of a job are; chosen when it is submitted."""
+
+    DATABASE = "database"
+    """In the table `samples`."""
+    PARQUET = "parquet"
+    """In a file beside each shard, which the shard's row names."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """Timezone-aware UTC on every database; SQLite keeps none of its own."""
 
@@ -132,6 +141,7 @@ class Job(Base):
         sa.CheckConstraint(
             "state NOT IN ('finalizing', 'succeeded') OR samples_done = samples", name="exact"
         ),
+        sa.CheckConstraint("rows_in IN ('database', 'parquet')", name="rows_in"),
     )
     number: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(sa.String(40), unique=True)
@@ -148,6 +158,8 @@ class Job(Base):
     refused: Mapped[int] = mapped_column(default=0)
     finalizations: Mapped[int] = mapped_column(default=0)
     """Runs of the last step: one that ends its workers must not go on for ever."""
+    rows_in: Mapped[str] = mapped_column(sa.String(16), server_default="database")
+    """A `RowsIn`. Kept here: a setting that changed on the way must not part a job's rows."""
     problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
@@ -167,6 +179,7 @@ class Shard(Base):
     __table_args__ = (
         sa.CheckConstraint("(done_at IS NULL) = (sha256 IS NULL)", name="done"),
         sa.CheckConstraint("done_at IS NULL OR object_key IS NOT NULL", name="file"),
+        sa.CheckConstraint("(rows_key IS NULL) = (rows_sha256 IS NULL)", name="rows"),
     )
     job_number: Mapped[int] = mapped_column(
         sa.ForeignKey("jobs.number"), primary_key=True, autoincrement=False
@@ -181,6 +194,10 @@ class Shard(Base):
     object_key: Mapped[str | None] = mapped_column(sa.String(200), unique=True)
     bytes: Mapped[int | None]
     sha256: Mapped[str | None] = mapped_column(sa.String(64))
+    rows_key: Mapped[str | None] = mapped_column(sa.String(200))
+    """The Parquet file of the shard's sample rows, where they are not in the database."""
+    rows_bytes: Mapped[int | None]
+    rows_sha256: Mapped[str | None] = mapped_column(sa.String(64))
     seconds: Mapped[float | None]
     environment: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     done_at: Mapped[datetime | None]

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.datasets import manifest
 from app.datasets.imagefolder import ShardFile, write_imagefolder
+from app.datasets.rows import manifest_of
 from app.db.tables import Job, JobState, Shard
 from app.errors import JobStoppedError, PoisonShardError
 from app.jobs import lifecycle
@@ -56,18 +56,18 @@ def _build(
     transaction: Transaction, storage: LocalStorage, job: Job, archive_format: str
 ) -> lifecycle.StoredArchive:
     began = time.perf_counter()
-    plan = Plan.from_json(job.plan)
     key = f"jobs/{job.id}/archives/{archive_format}.{secrets.token_hex(8)}.zip"
     with transaction() as session:
-        licences = _licences(session, job, plan)
-    with storage.create(key) as writer, transaction() as session:
+        licences = _licences(session, job)
+    manifest = manifest_of(job, storage)
+    with storage.create(key) as writer:
         entries = write_imagefolder(
             writer,
             storage,
-            plan,
+            manifest.plan,
             licences,
-            _shards(session, job.number),
-            manifest.digests(session, job.number),
+            _shards(transaction, job.number),
+            manifest.digests(transaction),
             _Watch(transaction, job.number),
         )
     return lifecycle.StoredArchive(
@@ -75,20 +75,22 @@ def _build(
     )
 
 
-def _licences(session: Session, job: Job, plan: Plan) -> list[str]:
+def _licences(session: Session, job: Job) -> list[str]:
+    plan = Plan.from_json(job.plan)
     found = [catalogue.by_content(session, job.tenant_id, model.sha256) for model in plan.models]
     return [model.spec["licence"] if model else "unknown" for model in found]
 
 
-def _shards(session: Session, job_number: int, page_size: int = 500) -> Iterator[ShardFile]:
+def _shards(transaction: Transaction, job_number: int, page_size: int = 500) -> Iterator[ShardFile]:
     after = -1
     while True:
-        page = session.execute(
-            sa.select(Shard.index, Shard.object_key, Shard.sha256)
-            .where(Shard.job_number == job_number, Shard.index > after)
-            .order_by(Shard.index)
-            .limit(page_size)
-        ).all()
+        with transaction() as session:
+            page = session.execute(
+                sa.select(Shard.index, Shard.object_key, Shard.sha256)
+                .where(Shard.job_number == job_number, Shard.index > after)
+                .order_by(Shard.index)
+                .limit(page_size)
+            ).all()
         for index, object_key, sha256 in page:
             assert object_key is not None
             assert sha256 is not None

@@ -20,8 +20,9 @@ from sqlalchemy.orm import Session
 
 from app.datasets.database_rows import insert_samples
 from app.datasets.manifest import SampleRow
+from app.datasets.parquet_rows import RowsFile
 from app.db.session import now
-from app.db.tables import LIVE, Archive, Job, JobState, Shard
+from app.db.tables import LIVE, Archive, Job, JobState, RowsIn, Shard
 from app.errors import NotCancellableError, PoisonShardError
 from app.jobs.dispatch import Dispatcher
 from app.jobs.plan import Plan
@@ -38,11 +39,17 @@ class Lease:
     token: str
     plan: Plan
     window: int
+    rows_in: RowsIn
 
     @property
     def object_key(self) -> str:
         """Where this run, and no other, stores the shard."""
         return f"jobs/{self.job_id}/shards/{self.shard:06d}.{self.token}.zip"
+
+    @property
+    def rows_key(self) -> str:
+        """Where it stores the shard's sample rows, if they are not for the database."""
+        return f"jobs/{self.job_id}/shards/{self.shard:06d}.{self.token}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class StoredShard:
     refused: int
     seconds: float
     environment: dict[str, Any]
+    rows_file: RowsFile | None = None
+    """Where the rows are, when they are not for the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,7 @@ def submit(
     window: int,
     fingerprint: str,
     idempotency_key: str | None,
+    rows_in: RowsIn = RowsIn.DATABASE,
 ) -> Job:
     """Write the job, its ledger of shards and its first queued shards: one transaction."""
     job = Job(
@@ -90,6 +100,7 @@ def submit(
         samples=plan.samples,
         shards=plan.shards,
         shard_window=window,
+        rows_in=rows_in.value,
         samples_done=0,
         shards_done=0,
         refused=0,
@@ -137,7 +148,16 @@ def begin_shard(
             shard=index,
         )
     plan = Plan.from_json(job.plan)
-    return Lease(job_number, job.id, job.tenant_id, index, token, plan, job.shard_window)
+    return Lease(
+        job_number=job_number,
+        job_id=job.id,
+        tenant_id=job.tenant_id,
+        shard=index,
+        token=token,
+        plan=plan,
+        window=job.shard_window,
+        rows_in=RowsIn(job.rows_in),
+    )
 
 
 def give_back_attempt(session: Session, lease: Lease) -> None:
@@ -179,7 +199,8 @@ def commit_shard(
     """
     if not _lock_running(session, lease.job_number) or not _mark_done(session, lease, stored):
         return False
-    insert_samples(session, lease.job_number, lease.shard, stored.rows)
+    if stored.rows_file is None:
+        insert_samples(session, lease.job_number, lease.shard, stored.rows)
     shards_done = session.execute(
         sa.update(Job)
         .where(Job.number == lease.job_number)
@@ -211,6 +232,7 @@ def _lock_running(session: Session, job_number: int) -> bool:
 
 
 def _mark_done(session: Session, lease: Lease, stored: StoredShard) -> bool:
+    rows = stored.rows_file
     done = session.execute(
         sa.update(Shard)
         .where(
@@ -224,6 +246,9 @@ def _mark_done(session: Session, lease: Lease, stored: StoredShard) -> bool:
             object_key=lease.object_key,
             bytes=stored.bytes,
             sha256=stored.sha256,
+            rows_key=rows.object_key if rows else None,
+            rows_bytes=rows.bytes if rows else None,
+            rows_sha256=rows.sha256 if rows else None,
             refused=stored.refused,
             drawn=len(stored.rows),
             seconds=stored.seconds,

@@ -120,6 +120,10 @@ class Plan:
         """Index of the first sample of a shard; `start(shards)` is N."""
         return sum(self._before(shard))
 
+    def quotas(self, shard: int) -> NDArray[np.int64]:
+        """int64 [cells]: samples of each cell in one shard. O(cells)."""
+        return np.subtract(self._before(shard + 1), self._before(shard), dtype=np.int64)
+
     def shard(self, index: int) -> Shard:
         """The samples of one shard, classes interleaved.
 
@@ -127,13 +131,12 @@ class Plan:
         """
         if not 0 <= index < self.shards:
             raise IndexError(f"shard {index} of {self.shards}")
-        before, after = self._before(index), self._before(index + 1)
-        quotas = np.subtract(after, before)
+        quotas = self.quotas(index)
         cells = np.repeat(np.arange(len(quotas), dtype=np.int32), quotas)
         # Sample j of a cell's q sits at (j + 1/2) / q of the shard: every prefix is balanced.
         within = np.arange(len(cells)) - np.repeat(np.cumsum(quotas) - quotas, quotas)
         place = (within + 0.5) / np.repeat(np.maximum(quotas, 1), quotas)
-        return Shard(index, sum(before), cells[np.lexsort((cells, place))])
+        return Shard(index, self.start(index), cells[np.lexsort((cells, place))])
 
     def locate(self, sample: int) -> tuple[int, int]:
         """Shard of a sample index, and its position in that shard."""

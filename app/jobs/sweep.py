@@ -88,13 +88,13 @@ def remove_unreferenced(transaction: Transaction, storage: LocalStorage, job_id:
     """Remove the files of an ended job that no row names; returns how many."""
     with transaction() as session:
         number = session.execute(sa.select(Job.number).where(Job.id == job_id)).scalar()
-        kept = set(
-            session.execute(
-                sa.select(Shard.object_key).where(
-                    Shard.job_number == number, Shard.object_key.is_not(None)
-                )
-            ).scalars()
-        )
+        kept: set[str | None] = set()
+        for named in (Shard.object_key, Shard.rows_key):
+            kept |= set(
+                session.execute(
+                    sa.select(named).where(Shard.job_number == number, named.is_not(None))
+                ).scalars()
+            )
         kept |= set(
             session.execute(
                 sa.select(Archive.object_key).where(Archive.job_number == number)
@@ -124,5 +124,13 @@ def _forget_samples(transaction: Transaction, job_number: int) -> None:
             session.execute(
                 sa.update(Shard)
                 .where(Shard.job_number == job_number, Shard.index == index)
-                .values(done_at=None, sha256=None, object_key=None, bytes=None)
+                .values(
+                    done_at=None,
+                    sha256=None,
+                    object_key=None,
+                    bytes=None,
+                    rows_key=None,
+                    rows_sha256=None,
+                    rows_bytes=None,
+                )
             )

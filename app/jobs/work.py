@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from app.datasets.parquet_rows import store_rows
 from app.datasets.zip_writer import ZipWriter
 from app.db.session import transaction
+from app.db.tables import RowsIn
 from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableError
 from app.jobs import finalize, lifecycle
 from app.jobs.dispatch import Dispatcher
@@ -112,7 +114,8 @@ def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
     # After a failure of the step the commit may have happened all the same: the file stays, and
     # if no row names it, the sweep at the end of the job takes it.
     if not committed:
-        context.storage.delete(lease.object_key)
+        for key in (lease.object_key, lease.rows_key):
+            context.storage.delete(key)
         raise JobStoppedError("The job has ended, or another run took the shard.")
 
 
@@ -140,8 +143,15 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
             members.close()
         finally:
             members.discard()
+    in_file = lease.rows_in == RowsIn.PARQUET
     return lifecycle.StoredShard(
-        run.rows, writer.bytes, writer.sha256, run.refused, run.seconds, seat.environment
+        rows=run.rows,
+        bytes=writer.bytes,
+        sha256=writer.sha256,
+        refused=run.refused,
+        seconds=run.seconds,
+        environment=seat.environment,
+        rows_file=store_rows(context.storage, lease.rows_key, run.rows) if in_file else None,
     )
 
 

@@ -21,9 +21,17 @@ from tests.local_worker import FakeEngine, LocalWorker
 ROUNDS = 25
 
 
-@pytest.fixture
-def local(tmp_path: Path, database_url: str) -> Iterator[LocalWorker]:
-    worker = LocalWorker(tmp_path, database_url, shard_samples=20, engine_batch=16)
+@pytest.fixture(params=[0, 1_000], ids=["rows in files", "rows in database"])
+def local(
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: str
+) -> Iterator[LocalWorker]:
+    worker = LocalWorker(
+        tmp_path,
+        database_url,
+        shard_samples=20,
+        engine_batch=16,
+        rows_in_database_up_to=request.param,
+    )
     yield worker
     worker.close()
 

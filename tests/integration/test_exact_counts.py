@@ -12,9 +12,8 @@ from collections import Counter
 
 import pytest
 
-from app.datasets.manifest import Manifest
+from app.datasets.rows import manifest_of
 from app.db.tables import Archive, Job
-from app.jobs.plan import Plan
 from tests.local_worker import LocalWorker
 from tests.service import Service
 
@@ -31,12 +30,18 @@ CUTS = [
 ]
 
 
+@pytest.mark.parametrize("in_database", [0, 1_000], ids=["rows in files", "rows in database"])
 @pytest.mark.parametrize(("quotas", "shard_samples"), CUTS)
 def test_a_job_delivers_exactly_what_was_asked(
-    service: Service, quotas: dict[str, int], shard_samples: int
+    service: Service, quotas: dict[str, int], shard_samples: int, in_database: int
 ) -> None:
     where = service.settings
-    worker = LocalWorker(where.data_dir, where.database_url, shard_samples=shard_samples)
+    worker = LocalWorker(
+        where.data_dir,
+        where.database_url,
+        shard_samples=shard_samples,
+        rows_in_database_up_to=in_database,
+    )
     try:
         job = worker.submit(quotas)
         worker.run_shards(job)
@@ -52,7 +57,7 @@ def check(worker: LocalWorker, job: Job, asked: dict[str, int]) -> None:
         ended = session.get_one(Job, job.number)
         assert ended.state == "succeeded", ended.problem
         archive = session.get_one(Archive, (job.number, "imagefolder"))
-    manifest = Manifest(ended, Plan.from_json(ended.plan))
+    manifest = manifest_of(ended, worker.storage)
     rows = [row for page in manifest.pages(worker.context.transaction, 17) for row in page]
     assert [row["index"] for row in rows] == list(range(sum(asked.values())))
     assert Counter(row["class"] for row in rows) == asked
@@ -70,7 +75,7 @@ def test_a_slow_reader_of_the_manifest_holds_no_connection(service: Service) -> 
     try:
         job = worker.submit({"bag": 50})
         worker.run_shards(job)
-        manifest = Manifest(job, Plan.from_json(job.plan))
+        manifest = manifest_of(job, worker.storage)
         pages = manifest.pages(worker.context.transaction, 10)
         held = worker.database.pool.checkedout()
         assert len(next(pages)) == 10

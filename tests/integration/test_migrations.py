@@ -18,7 +18,7 @@ from alembic import command
 from app.bootstrap import prepare
 from app.db.migrate import alembic_config, check, migrate
 from app.db.session import create_engine
-from app.db.tables import ApiKey, Base, Model, Tenant
+from app.db.tables import ApiKey, Base, Job, Model, Sample, Shard, Tenant
 from app.errors import ConfigurationError
 from app.settings import Settings
 
@@ -84,7 +84,7 @@ def test_what_must_not_happen_is_refused_by_the_database_too(
         assert found == wanted, table.name
 
 
-@pytest.mark.parametrize("ended_at", [1, 2, 9, 14])
+@pytest.mark.parametrize("ended_at", [1, 2, 9, 14, 18])
 def test_a_migration_that_is_ended_on_the_way_leaves_nothing(
     engine: sa.Engine, ended_at: int
 ) -> None:
@@ -103,6 +103,29 @@ def test_a_migration_that_is_ended_on_the_way_leaves_nothing(
     assert ours(engine) == set()
     to(engine, "head")
     assert differences(engine) == []
+
+
+def test_rows_of_older_versions_are_kept(engine: sa.Engine) -> None:
+    to(engine, "0001")
+    statements = (
+        "INSERT INTO tenants (id, created_at) VALUES ('default', '2026-01-02 03:04:05+00')",
+        "INSERT INTO jobs (number, id, tenant_id, state, plan, formats, samples, shards,"
+        " shard_window, samples_done, shards_done, refused, finalizations, fingerprint, created_at)"
+        " VALUES (7, 'old', 'default', 'queued', '{}', '[]', 1, 1, 1, 1, 1, 0, 0, '',"
+        " '2026-01-02 03:04:05+00')",
+        'INSERT INTO shards (job_number, "index", attempts, drawn, refused) VALUES (7, 0, 0, 0, 0)',
+        "INSERT INTO samples VALUES (7, 3, 0, 1, 2, 60, 650, 'file', 'pixels')",
+    )
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    to(engine, "head")
+    with engine.connect() as connection:
+        [sample] = connection.execute(sa.select(Sample.__table__)).all()
+        [job] = connection.execute(sa.select(Job.number, Job.rows_in)).all()
+        [shard] = connection.execute(sa.select(Shard.index, Shard.rows_key)).all()
+    assert [*sample[:7]] == [7, 3, 0, 1, 2, 60, 650]
+    assert (job, shard) == ((7, "database"), (0, None))
 
 
 def test_there_is_one_line_of_revisions() -> None:

@@ -19,7 +19,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_f
 
 from app import catalogue
 from app.db.migrate import check
-from app.db.session import create_engine, now, transaction
+from app.db.session import connection_name, create_engine, now, transaction
 from app.db.tables import Model, Worker
 from app.engine.devices import choose_device
 from app.engine.engine import Engine
@@ -150,7 +150,7 @@ def build_context(
 def run_worker(settings: Settings, worker_id: str) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     use_one_heap()
-    database = create_engine(settings.sqlalchemy_url)
+    database = create_engine(settings.sqlalchemy_url, connection_name(worker_id, os.getpid()))
     check(database)
     storage = LocalStorage(settings.objects_dir)
     engine = build_engine(settings, database, storage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -18,15 +18,23 @@ from app.errors import StorageFullError, SynthloomError, UnavailableError
 BUSY_MILLISECONDS = 30_000
 
 
-def create_engine(url: str) -> sa.Engine:
+def create_engine(url: str, name: str = "synthloom") -> sa.Engine:
     """The engine for a URL, with what each database needs to be shared by processes.
+
+    PostgreSQL: the connections carry `name`, by which `cut_off` finds them.
 
     SQLite: WAL, so that readers never wait; IMMEDIATE transactions, because one that reads and
     then writes would fail at once instead of waiting its turn; synchronous=FULL, because a row
     that was acknowledged must survive a power cut.
     """
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+        return sa.create_engine(
+            url,
+            pool_size=10,
+            max_overflow=20,
+            pool_pre_ping=True,
+            connect_args={"application_name": name},
+        )
     engine = sa.create_engine(url, pool_size=10, max_overflow=30)
 
     @event.listens_for(engine, "connect")
@@ -83,6 +91,28 @@ def now(session: Session) -> datetime:
         return datetime.now(UTC)
     moment: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return moment
+
+
+def connection_name(worker_id: str, pid: int) -> str:
+    """The name of a worker's connections: ASCII of at most 63 bytes, as PostgreSQL keeps it."""
+    return f"synthloom worker {pid} {worker_id}".encode("ascii", "replace")[:63].decode()
+
+
+def cut_off(session: Session, names: Sequence[str]) -> None:
+    """End the connections of these names, and with them the transactions and locks they hold.
+
+    A process that is frozen, or whose machine has left the network, would keep them for as long
+    as it pleases. Should it live after all, it connects again. SQLite has no such power.
+    """
+    if not names or session.get_bind().dialect.name == "sqlite":
+        return
+    session.execute(
+        sa.text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = ANY(:names)"
+        ),
+        {"names": list(names)},
+    )
 
 
 def storable(text: str) -> bool:

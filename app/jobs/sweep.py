@@ -10,7 +10,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.db.session import now
+from app.db.session import connection_name, cut_off, now
 from app.db.tables import TERMINAL, Archive, Job, JobState, Sample, Shard, Worker
 from app.jobs.dispatch import Dispatcher
 from app.storage import LocalStorage
@@ -24,11 +24,14 @@ def take_over_silent_workers(
 ) -> list[str]:
     """Queue again what workers that stopped their heartbeat were running; returns their ids.
 
-    A worker writes its first heartbeat before it takes work, so one without any is gone too.
+    A worker writes its first heartbeat before it takes work, so one without any is gone too. What
+    they have locked is set free first, where the database can do that.
     """
     running = dispatcher.running()
     with transaction() as session:
         deadline = now(session) - timedelta(seconds=lease_seconds)
+        late = session.execute(sa.select(Worker.id, Worker.pid).where(Worker.seen_at < deadline))
+        cut_off(session, [connection_name(worker_id, pid) for worker_id, pid in late])
         session.execute(sa.delete(Worker).where(Worker.seen_at < deadline))
         alive = set(session.execute(sa.select(Worker.id)).scalars())
     silent = [worker_id for worker_id in running if worker_id not in alive]

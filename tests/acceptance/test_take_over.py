@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from tests.acceptance.checker import check_everything
@@ -47,7 +48,16 @@ def test_the_shards_of_a_worker_that_never_comes_back_are_run_by_another(
                 process.kill()
 
 
-def test_a_frozen_worker_that_wakes_up_commits_nothing(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("database_url", "writing"),
+    # A frozen writer keeps everybody from writing to SQLite until it is killed: test_frozen.py.
+    [("sqlite", False), ("postgresql", False), ("postgresql", True)],
+    ids=["sqlite", "postgresql", "postgresql-writing"],
+    indirect=["database_url"],
+)
+def test_a_frozen_worker_that_wakes_up_commits_nothing(
+    tmp_path: Path, database_url: str, writing: bool
+) -> None:
     settings = SETTINGS | {"database_url": database_url}
     server = Server(tmp_path, workers=0, **settings)
     frozen, awake = worker(tmp_path, "frozen", **settings), None
@@ -56,8 +66,7 @@ def test_a_frozen_worker_that_wakes_up_commits_nothing(tmp_path: Path, database_
         with server.client() as client:
             job = submit(client, {"model": "fashion-cgan", "samples_per_class": COUNTS})
             wait_for("a running shard", lambda: _held_by(database_url, "frozen"), 60)
-            # Between two transactions: a frozen writer keeps everybody from writing to SQLite.
-            freeze(frozen.pid, database_url, writing=False)
+            freeze(frozen.pid, database_url, writing=writing)
             held = _held_by(database_url, "frozen")
             assert held, "it had nothing to commit when it was frozen"
             awake = worker(tmp_path, "awake", **settings)

@@ -1,0 +1,90 @@
+"""From a stranger's file and an import spec to a checkpoint of ours. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from models.declared.document import parse_options
+from models.declared.import_spec import ImportSpec, TensorRules
+from models.declared.mapping import match_tensors
+from models.declared.remap import remap, tensors_of
+from models.declared.walk import trace
+from models.errors import SpecError
+from models.files import WEIGHTS_FILE
+from models.importing.limits import Limits
+from models.importing.sandbox import DEFAULT, convert, inspect_onnx
+from models.onnx_binding import bind
+from models.spec import ModelSpec, Weights
+
+ONNX = "onnx"
+DECLARED = "declared"
+_CHUNK = 1 << 20
+
+
+class Assembled(NamedTuple):
+    """A checkpoint that is complete but for its proof that it runs.
+
+    weights: safetensors, or ONNX for an ONNX model. source: what the file was.
+    """
+
+    spec: ModelSpec
+    weights: Path
+    source: str
+
+
+def assemble(path: Path, spec: ImportSpec, workdir: Path, limits: Limits = DEFAULT) -> Assembled:
+    """Read the file in the sandbox, find each tensor that the spec's network wants, store them.
+
+    What it writes is in `workdir`. Raises UnsupportedCheckpointError for the file, SpecError and
+    TensorMatchError for the spec.
+    """
+    if spec.architecture == ONNX:
+        return _onnx(path, spec, workdir, limits)
+    if spec.architecture != DECLARED and _more_than_state(spec.tensors):
+        raise SpecError(
+            f"tensors of {spec.architecture} are found by their own names; only a declared "
+            "network can have theirs mapped"
+        )
+    converted = convert(path, workdir, limits, spec.tensors.state)
+    weights = workdir / f"ready-{WEIGHTS_FILE}"
+    size = converted.weights.stat().st_size
+    with converted.weights.open("rb") as file, weights.open("xb") as out:
+        if spec.architecture == DECLARED:
+            options = parse_options(spec.options)
+            wanted = trace(options, spec.image, spec.latent_size, len(spec.classes)).tensors
+            sources = match_tensors(wanted, tensors_of(file, size), spec.tensors)
+            out.writelines(remap(file, size, sources))
+        else:
+            shutil.copyfileobj(file, out, _CHUNK)
+    converted.weights.unlink()
+    return Assembled(spec.model_spec(_weights(weights)), weights, converted.report.format)
+
+
+def _onnx(path: Path, spec: ImportSpec, workdir: Path, limits: Limits) -> Assembled:
+    facts = inspect_onnx(path, workdir, limits)
+    weights = workdir / "ready.onnx"
+    shutil.copyfile(path, weights)
+    made = spec.model_spec(_weights(weights))
+    bind(facts, made)
+    return Assembled(made, weights, ONNX)
+
+
+def _more_than_state(rules: TensorRules) -> bool:
+    return bool(rules.names or rules.ignore)
+
+
+def _weights(path: Path) -> Weights:
+    digest = hashlib.sha256()
+    for chunk in _chunks(path):
+        digest.update(chunk)
+    return Weights(sha256=digest.hexdigest(), bytes=path.stat().st_size)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk

@@ -115,9 +115,12 @@ class Parallel(nn.Module):
 
 
 class LatentInput(nn.Module):
-    """The latent float [N, D] as it is, or flat: low + (high - low) * Phi(z), then its layers."""
+    """The latent float [N, D] as it is, or flat: low + (high - low) * Phi(z), then its layers.
 
-    def __init__(self, uniform: tuple[float, float] | None, layers: nn.Sequential) -> None:
+    Layers of an input are None where there are none, which saves a call each.
+    """
+
+    def __init__(self, uniform: tuple[float, float] | None, layers: nn.Sequential | None) -> None:
         super().__init__()
         self.uniform = uniform
         self.layers = layers
@@ -126,8 +129,7 @@ class LatentInput(nn.Module):
         if self.uniform is not None:
             low, high = self.uniform
             z = low + (high - low) * torch.special.ndtr(z)
-        flat: Tensor = self.layers(z)
-        return flat
+        return z if self.layers is None else self.layers(z)
 
 
 class ConditionInput(nn.Module):
@@ -136,7 +138,7 @@ class ConditionInput(nn.Module):
     digit: which part of the label. width: of the table; None for one-hot.
     """
 
-    def __init__(self, digit: Digit, width: int | None, layers: nn.Sequential) -> None:
+    def __init__(self, digit: Digit, width: int | None, layers: nn.Sequential | None) -> None:
         super().__init__()
         self.digit = digit
         self.weight = None if width is None else nn.Parameter(torch.empty(digit.rows, width))
@@ -150,8 +152,7 @@ class ConditionInput(nn.Module):
             marks = z.new_zeros(len(z), self.digit.rows).scatter_(1, rows[:, None], 1.0)
         else:
             marks = F.embedding(rows, self.weight)
-        marked: Tensor = self.layers(marks)
-        return marked
+        return marks if self.layers is None else self.layers(marks)
 
     def _rows(self, z: Tensor, labels: Tensor | None) -> Tensor:
         digit = self.digit
@@ -176,11 +177,11 @@ class Join(nn.ModuleList):
 class JoinInput(nn.Module):
     """Inputs made one, then its layers."""
 
-    def __init__(self, inputs: Join, layers: nn.Sequential) -> None:
+    def __init__(self, inputs: Join, layers: nn.Sequential | None) -> None:
         super().__init__()
         self.inputs = inputs
         self.layers = layers
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        joined: Tensor = self.layers(self.inputs(z, labels))
-        return joined
+        joined: Tensor = self.inputs(z, labels)
+        return joined if self.layers is None else self.layers(joined)

@@ -46,7 +46,7 @@ class DeclaredGenerator(Generator):
 
 
 def _input(node: InputNode) -> nn.Module:
-    layers = _sequence(node.layers)
+    layers = _sequence(node.layers) if node.layers else None
     if isinstance(node.input, Join):
         children = [_input(child) for child in node.inputs]
         return JoinInput(JoinModule(children, node.input.merge), layers)

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +115,15 @@ def test_memory_that_is_not_contiguous_is_read_right(encoding: Encoding) -> None
     wide = np.random.default_rng(1).integers(0, 256, (3, 20, 30, 3), np.uint8)
     for view in (wide[::2], wide[:, ::-1], wide[:, :, 5:17], wide.transpose(0, 2, 1, 3)):
         assert encoded(encoding, view) == encoded(encoding, np.ascontiguousarray(view))
+
+
+@each(ALL)
+@pytest.mark.parametrize("size", [(4096, 1), (1, 4096)])
+def test_the_largest_side_of_a_model_fits(encoding: Encoding, size: tuple[int, int]) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        image(*(side + 1 for side in size))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+    assert with_pillow(encoded(encoding, pixels)[0]).shape == (*size, 3)
 
 
 @each(ALL)

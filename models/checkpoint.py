@@ -125,29 +125,43 @@ def read_weights(path: Path, weights: Weights) -> bytes:
 
 
 def fill(module: nn.Module, content: bytes) -> None:
-    """Give a module made on the meta device memory, and the tensors of `content`, in float32."""
+    """Give a module made on the meta device memory, and the tensors of `content`, in float32.
+
+    Tensors that a generator can derive may be missing.
+    """
     wanted = module.state_dict()
-    _check_tensors(wanted, content)
+    derived = module.derived if isinstance(module, Generator) else frozenset()
+    missing = _check_tensors(wanted, content, derived)
     try:
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise CheckpointError(
             f"the weights are no valid safetensors file ({error}); save or download them again"
         ) from error
-    state = {name: tensors[name].to(tensor.dtype) for name, tensor in wanted.items()}
-    module.load_state_dict(state, strict=True, assign=True)
+    state = {
+        name: tensors[name].to(tensor.dtype)
+        for name, tensor in wanted.items()
+        if name not in missing
+    }
+    module.load_state_dict(state, strict=not missing, assign=True)
+    if missing and isinstance(module, Generator):
+        module.derive(missing)
 
 
-def _check_tensors(wanted: Mapping[str, Tensor], content: bytes) -> None:
+def _check_tensors(
+    wanted: Mapping[str, Tensor], content: bytes, derived: frozenset[str]
+) -> frozenset[str]:
+    """The names of `derived` that the file lacks; everything else has to be there."""
     found = read_header(content)
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    absent = frozenset(wanted.keys() - found.keys())
+    missing, extra = sorted(absent - derived), sorted(found.keys() - wanted.keys())
     if missing or extra:
         raise CheckpointError(
             f"the weights lack {_some(missing)} and have {_some(extra)} beyond the architecture; "
             "check architecture and options of the spec"
         )
-    for name, tensor in wanted.items():
-        entry = found[name]
+    for name in wanted.keys() - absent:
+        entry, tensor = found[name], wanted[name]
         if entry.shape != tuple(tensor.shape):
             raise CheckpointError(
                 f"tensor {name} has shape {list(entry.shape)} where the architecture wants "
@@ -159,6 +173,7 @@ def _check_tensors(wanted: Mapping[str, Tensor], content: bytes) -> None:
                 f"tensor {name} is stored as {entry.dtype}; store it as one of "
                 f"{', '.join(accepted)}"
             )
+    return absent
 
 
 def _some(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -44,6 +45,14 @@ class Generator(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are; inputs are moved there."""
         return next(self.parameters()).device
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """Names of tensors that a file may lack: `derive` makes them of the others."""
+        return frozenset()
+
+    def derive(self, missing: Collection[str]) -> None:
+        """Fill in those of `derived` that the file lacked; the others are loaded."""
 
     @property
     def resident_bytes(self) -> int:

@@ -16,6 +16,7 @@ from models.gan import ConvGan, ConvOptions, MlpGan, MlpGanOptions
 from models.generator import Generator
 from models.onnx_options import OnnxOptions
 from models.spec import Frozen, ModelSpec
+from models.stylegan2 import StyleGan2, StyleGan2Options
 from models.vae import ConvVae, MlpVae, MlpVaeOptions
 
 
@@ -35,6 +36,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "cgan": Architecture(ConvGan, ConvOptions),
         "vae": Architecture(MlpVae, MlpVaeOptions),
         "cvae": Architecture(ConvVae, ConvOptions),
+        "stylegan2": Architecture(StyleGan2, StyleGan2Options),
     }
 )
 """Those that are trained here."""

@@ -40,6 +40,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "mlp_gan": Recipe("logistic", 2e-4, 2e-4, (0.5, 0.999), 0.999, 64, 100, 100),
         "cgan": Recipe("hinge", 2e-4, 4e-4, (0.0, 0.99), 0.999, 64, 64, 40),
+        "stylegan2": Recipe("hinge", 2e-3, 4e-4, (0.0, 0.99), 0.999, 64, 64, 40),
         "vae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40, 0.08),
         "cvae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40, 0.08),
     }

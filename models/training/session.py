@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from models import checkpoint
 from models.errors import TrainingError
@@ -52,7 +52,15 @@ def _spec(
     )
 
 
-def _options(config: TrainingConfig, corpus: Corpus) -> dict[str, int]:
+def _options(config: TrainingConfig, corpus: Corpus) -> dict[str, JsonValue]:
+    if config.architecture == "stylegan2":
+        return {
+            "style_dim": 4 * config.base,
+            "mapping_layers": 4,
+            "channel_base": 64 * config.base,
+            "channel_max": 8 * config.base,
+            "noise": "off",  # it would be drawn of each latent, which costs more than the network
+        }
     if config.architecture not in ("cgan", "cvae"):
         return {}
     # Double a grid of 4 to 8 cells a side until it spans the image.

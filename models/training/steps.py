@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.gan import ConvOptions, MlpDiscriminator, ProjectionDiscriminator
 from models.generator import Generator
 from models.spec import ModelSpec
+from models.stylegan2 import StyleGan2Options
 from models.training.config import Recipe
 from models.training.losses import hinge, logistic, reconstruction
 from models.vae import ConvEncoder, MlpEncoder, MlpVaeOptions, Posterior, VaeGenerator
@@ -127,6 +128,8 @@ def _partner(spec: ModelSpec) -> nn.Module:
             return MlpDiscriminator(image, class_count)
         case "cgan":
             return ProjectionDiscriminator(image, class_count, _conv_options(spec))
+        case "stylegan2":
+            return ProjectionDiscriminator(image, class_count, _halving(spec))
         case "vae":
             options = MlpVaeOptions.model_validate(spec.options)
             return MlpEncoder(image, latent_size, class_count, options)
@@ -137,3 +140,12 @@ def _partner(spec: ModelSpec) -> nn.Module:
 
 def _conv_options(spec: ModelSpec) -> ConvOptions:
     return ConvOptions.model_validate(spec.options)
+
+
+def _halving(spec: ModelSpec) -> ConvOptions:
+    """A discriminator of about the width of that generator, down to 4 to 8 cells a side."""
+    options = StyleGan2Options.model_validate(spec.options)
+    image = spec.image
+    width = min(options.channel_max, options.channel_base // max(image.height, image.width))
+    stages = min(image.height, image.width).bit_length() - 3
+    return ConvOptions(base=min(max(width, 4), 256), stages=min(max(stages, 1), 6))

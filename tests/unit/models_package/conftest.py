@@ -16,6 +16,13 @@ from models.training.corpus import Corpus
 SpecMaker = Callable[..., ModelSpec]
 
 
+SMALL = {
+    "cgan": {"base": 8, "stages": 2},
+    "cvae": {"base": 8, "stages": 2},
+    "stylegan2": {"style_dim": 16, "mapping_layers": 2, "channel_base": 128, "channel_max": 16},
+}
+
+
 @pytest.fixture(scope="session")
 def make_spec() -> SpecMaker:
     """Spec of any architecture, small enough for a test."""
@@ -28,7 +35,7 @@ def make_spec() -> SpecMaker:
     ) -> ModelSpec:
         generator = ARCHITECTURES[architecture].generator
         height, width, channels = size
-        small = {"base": 8, "stages": 2} if architecture in ("cgan", "cvae") else {}
+        small = SMALL.get(architecture, {})
         document: dict[str, object] = {
             "name": "tested",
             "version": "1.0.0",

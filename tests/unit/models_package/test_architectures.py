@@ -126,7 +126,7 @@ def test_a_pair_takes_a_step(make_spec, architecture, size, classes):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"architecture": "transformer"}, "not one of: cgan, cvae, mlp_gan, vae"),
+        ({"architecture": "transformer"}, "not one of: cgan, cvae, mlp_gan, stylegan2, vae"),
         ({"family": "vae"}, "family 'gan'"),
         ({"value_range": (0.0, 1.0)}, "span"),
         ({"options": {"base": 8, "depth": 3}}, "option depth"),

@@ -95,22 +95,27 @@ class LocalWorker:
         )
 
     def submit(self, counts: dict[str, int], seed: int = 7) -> Job:
+        """A queued job for samples of `MODEL`."""
+        return self.ask(JobRequest(model=MODEL, samples_per_class=counts), seed)
+
+    def ask(self, request: JobRequest, seed: int = 7) -> Job:
         """A queued job."""
         encoders = {"png": "test/1"}
         limits = Limits(10**8, self.settings.shard_samples, self.settings.engine_batch, encoders)
         with self.context.transaction() as session:
-            spec = catalogue.spec_of(catalogue.find(session, DEFAULT_TENANT, MODEL))
-            request = JobRequest(model=MODEL, samples_per_class=counts)
+            [source] = request.sources()
+            spec = catalogue.spec_of(catalogue.find(session, DEFAULT_TENANT, source.model))
+            plan = make_plan(request, [spec], [1.0], seed, limits)
             return lifecycle.submit(
                 session,
                 self.context.dispatcher,
                 tenant_id=DEFAULT_TENANT,
-                plan=make_plan(request, [spec], [1.0], seed, limits),
+                plan=plan,
                 formats=["imagefolder"],
                 window=self.settings.shard_window,
                 fingerprint="",
                 idempotency_key=None,
-                rows_in=place_of_rows(sum(counts.values()), self.settings.rows_in_database_up_to),
+                rows_in=place_of_rows(plan.samples, self.settings.rows_in_database_up_to),
             )
 
     def run_shards(self, job: Job, indices: range | None = None) -> None:

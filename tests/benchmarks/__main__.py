@@ -80,6 +80,12 @@ def _curves(folder: Path, options: argparse.Namespace, _: Report) -> Found:
     yield from measure(folder, options.largest, options.rounds)
 
 
+def _profile(folder: Path, *_: object) -> Found:
+    from tests.benchmarks.stages import measure
+
+    yield from measure(folder)
+
+
 PARTS: Mapping[str, Part] = {
     "start": _start,
     "encoders": _encoders,
@@ -91,6 +97,7 @@ PARTS: Mapping[str, Part] = {
     "curves": _curves,
     "loop": _loop,
     "memory": _memory,
+    "profile": _profile,
 }
 """Name → what it measures, in the order of a full run."""
 

@@ -21,6 +21,8 @@ from tests.harness import follow, run_job, serving, submit
 ARTICLE = "fashion-gan"
 """The multilayer perceptron 100 → 128 → 256 → 512 → 1024 → 784, unconditional."""
 LONGEST_SECONDS = 3_600
+SHARD, SHARDS = 5_120, 20
+"""Twenty full batches each."""
 
 
 def article_job(samples: int, seed: int = 7) -> dict[str, object]:
@@ -64,24 +66,24 @@ def against_script(folder: Path, samples: int, rounds: int) -> Iterator[dict[str
 def shard_overhead(folder: Path, rounds: int) -> Iterator[dict[str, float]]:
     """What a shard costs beside its samples.
 
-    `shard_overhead_ms`: the same 100,000 samples as 20 shards of 5,000 and as 2 of 50,000; the
-    difference of the two jobs over 18. `empty_shard_ms`: a job of 200 shards of one sample, the
+    `shard_overhead_ms`: the same 102,400 samples as 40 shards of 2,560 (ten full batches) and as 20
+    of 5,120, by turns; the difference of the two jobs over the 20 shards more. `empty_shard_ms`: a job of 200 shards of one sample, the
     whole of it over 200: no part of a shard is subtracted, the pauses of the queue included.
     """
     more: list[float] = []
     with (
-        serving(folder / "fine", shard_samples=5_000) as fine,
-        serving(folder / "coarse", shard_samples=50_000) as coarse,
+        serving(folder / "fine", shard_samples=SHARD // 2) as fine,
+        serving(folder / "coarse", shard_samples=SHARD) as coarse,
         fine.client() as to_fine,
         coarse.client() as to_coarse,
     ):
         for seed in range(rounds + 1):
             took = [
-                seconds_of(run_job(client, article_job(100_000, seed), LONGEST_SECONDS))
+                seconds_of(run_job(client, article_job(SHARDS * SHARD, seed), LONGEST_SECONDS))
                 for client in (to_fine, to_coarse)
             ]
             if seed:  # the first ones load the model
-                more.append(1_000 * (took[0] - took[1]) / 18)
+                more.append(1_000 * (took[0] - took[1]) / SHARDS)
     yield spread("shard_overhead_ms", more, statistics.median(more))
     weights = checkpoint(folder, OVERHEAD_BOUND)
     register(folder / "empty", weights)

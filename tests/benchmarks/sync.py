@@ -56,7 +56,7 @@ def measure(
 
     Every process computes with one thread, which leaves a core to HTTP and to who asks.
     """
-    with _one_thread():
+    with one_thread():
         yield _ceiling()
         servers: dict[str, Open] = {OURS: synthloom}
         if rivals:
@@ -168,7 +168,8 @@ def _bare(weights: Path) -> tuple[float, float]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Processes that are started meanwhile compute with one thread."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:

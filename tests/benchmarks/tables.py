@@ -1,0 +1,130 @@
+"""Tables of docs/performance.md, from what a run has written: `python -m tests.benchmarks.tables`.
+
+Each stands between two marks, `<!-- NAME -->` and `<!-- end NAME -->`; what is around them stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from models.files import write_atomically
+from tests.benchmarks.report import GOALS
+
+FIGURES = Path("build/bench.json")
+DOCUMENT = Path("docs/performance.md")
+Figures = Mapping[str, float]
+
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("job_over_bare_loop", "job of 200,000 samples of `fashion-cgan` over the bare loop", "{:.2f}"),
+    ("script_over_job", "script (batch of 64, `save_image` an image) over a job, MLP", "{:.1f} ×"),
+    ("script_per_sample_over_job", "script (one forward pass an image) over that job", "{:.1f} ×"),
+    ("png_over_pillow", "PNG encoder over Pillow at level 1, the lowest of four", "{:.1f} ×"),
+    ("sync_over_bare", "waiting requests over bare, convolutional", "{:.2f}"),
+    ("sync_over_bare_overhead_bound", "waiting requests over bare, 5 ms a batch", "{:.2f}"),
+    ("sync_over_litserve", "the same over LitServe, convolutional", "{:.2f} ×"),
+    ("sync_over_litserve_overhead_bound", "… 5 ms a batch", "{:.2f} ×"),
+    ("sync_over_bentoml", "the same over BentoML, convolutional", "{:.2f} ×"),
+    ("sync_over_bentoml_overhead_bound", "… 5 ms a batch", "{:.2f} ×"),
+    ("sync_over_ray", "the same over Ray Serve, convolutional", "{:.2f} ×"),
+    ("sync_over_ray_overhead_bound", "… 5 ms a batch", "{:.2f} ×"),
+    ("sync_p99_over_best_rival", "p99 over the lowest p99 of the three, convolutional", "{:.2f}"),
+    ("sync_p99_over_best_rival_overhead_bound", "… 5 ms a batch", "{:.2f}"),
+    ("lone_request_ms_over_bare", "a lone request of 16 samples, more than bare", "{:.1f} ms"),
+    ("small_job_ms", "job of 10 samples, warm model, submit → succeeded", "{:.0f} ms"),
+    ("shard_overhead_ms", "a shard of 5,000, beside its samples", "{:.1f} ms"),
+    ("empty_shard_ms", "a shard of one sample, pauses of the queue included", "{:.1f} ms"),
+    ("time_per_sample_growth", "time a sample, N = 10⁶ over N = 10⁴, MLP", "{:.2f}"),
+    ("classes_growth", "1,000 classes × 10 over 10 classes × 1,000", "{:.2f}"),
+    ("jobs_growth", "time a sample, 64 jobs at once over one", "{:.2f}"),
+    ("memory_growth", "peak memory of the worker, N = 10⁶ over N = 10⁴, MLP", "{:.2f}"),
+    ("worker_memory_growth", "… 200,000 over 20,000, `fashion-cgan`", "{:.2f}"),
+    ("api_memory_growth", "peak memory of the API, the same", "{:.2f}"),
+    ("rows_per_second_sqlite", "manifest rows a second in a transaction, SQLite", "{:,.0f}"),
+    ("rows_per_second_postgresql", "… PostgreSQL", "{:,.0f}"),
+    ("api_ready_seconds", "API, command → ready", "{:.1f} s"),
+)
+SERVERS = {"sync": "Synthloom", "litserve": "LitServe", "bentoml": "BentoML", "ray": "Ray Serve"}
+
+
+def figures_table(figures: Figures) -> Iterator[str]:
+    """Every figure with its spread, its goal, and whether that is reached."""
+    yield "| figure | measured | lowest … highest | goal | |"
+    yield "|---|---:|---|---|---|"
+    for name, what, form in ROWS:
+        goal = GOALS.get(name)
+        if name not in figures:
+            yield f"| {what} | not measured | | {goal or ''} | |"
+            continue
+        verdict = "" if goal is None else "reached" if goal.reached(figures[name]) else "**not**"
+        between = ""
+        if f"{name}_lowest" in figures:
+            ends = (form.format(figures[f"{name}_{end}"]) for end in ("lowest", "highest"))
+            between = " … ".join(ends)
+        yield f"| {what} | {form.format(figures[name])} | {between} | {goal or ''} | {verdict} |"
+
+
+def servers_table(figures: Figures) -> Iterator[str]:
+    """Servers against one another, each network."""
+    yield "| server, network | requests/s | of bare | p50; p99 under load | p50 alone |"
+    yield "|---|---:|---:|---:|---:|"
+    for suffix, network in {"": "convolutional", "_overhead_bound": "5 ms a batch"}.items():
+        for server, name in SERVERS.items():
+            rate = figures.get(f"{server}_requests_per_second{suffix}")
+            if rate is None:
+                yield f"| {name}, {network} | not measured | | | |"
+                continue
+            share = f"{server}_over_bare{suffix}"
+            middle, tail, alone = (
+                figures[f"{server}_{what}_ms{suffix}"] for what in ("p50", "p99", "lone_p50")
+            )
+            yield (
+                f"| {name}, {network} | {rate:,.1f} | {figures[share]:.2f} "
+                f"| {middle:,.0f}; {tail:,.0f} ms | {alone:,.1f} ms |"
+            )
+
+
+def cost_table(figures: Figures) -> Iterator[str]:
+    """Time a sample and the worker's peak memory against N."""
+    yield "| N | µs a sample | peak memory of the worker |"
+    yield "|---:|---:|---:|"
+    for samples in _numbers(figures, r"n_(\d+)_microseconds_per_sample"):
+        each = figures[f"n_{samples}_microseconds_per_sample"]
+        yield f"| {samples:,} | {each:,.1f} | {figures[f'n_{samples}_worker_mib']:,.0f} MiB |"
+
+
+TABLES: Mapping[str, Callable[[Figures], Iterator[str]]] = {
+    "figures": figures_table,
+    "servers": servers_table,
+    "cost": cost_table,
+}
+
+
+def written(document: str, figures: Figures) -> str:
+    """The document with its tables made anew. Raises ValueError where a mark is missing."""
+    for name, table in TABLES.items():
+        first, last = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+        before, found, rest = document.partition(first)
+        _, end, after = rest.partition(last)
+        if not (found and end):
+            raise ValueError(f"there is no place for the table {name}")
+        document = before + first + "".join(f"{row}\n" for row in table(figures)) + last + after
+    return document
+
+
+def _numbers(figures: Figures, pattern: str) -> list[int]:
+    return sorted(int(match[1]) for name in figures if (match := re.fullmatch(pattern, name)))
+
+
+def main() -> None:
+    """Write the tables of the last run into the document."""
+    figures = json.loads(FIGURES.read_text())
+    write_atomically(DOCUMENT, written(DOCUMENT.read_text(), figures).encode())
+    sys.stdout.write(f"{DOCUMENT}: {', '.join(TABLES)} written from {FIGURES}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -67,8 +67,9 @@ def shard_overhead(folder: Path, rounds: int) -> Iterator[dict[str, float]]:
     """What a shard costs beside its samples.
 
     `shard_overhead_ms`: the same 102,400 samples as 40 shards of 2,560 (ten full batches) and as 20
-    of 5,120, by turns; the difference of the two jobs over the 20 shards more. `empty_shard_ms`: a job of 200 shards of one sample, the
-    whole of it over 200: no part of a shard is subtracted, the pauses of the queue included.
+    of 5,120, by turns; the difference of the two jobs over the 20 shards more.
+    `empty_shard_ms`: a job of 200 shards of one sample, the whole of it over 200: nothing is
+    subtracted, and the pauses of the queue are included.
     """
     more: list[float] = []
     with (

@@ -1,8 +1,9 @@
 """Where the processor time of real processes goes: beside a job, and beside waiting requests.
 
 How much each thread computes is the kernel's count; into which stages it goes is py-spy's, a
-sampler of another process, without the samples in which a thread waits. Threads that have no Python
-are those of torch's own pool. Writes `build/profile.json`: picture → thread → stage → cores.
+sampler that does not stop the process, without the samples in which a thread waits. Threads that
+have no Python are those of torch's own pool. Writes `build/profile.json`: picture → thread →
+stage → cores.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.benchmarks.sync import CLIENTS, one_thread
 from tests.benchmarks.targets import synthloom
 from tests.harness import children_of, run_job, serving, submit
 
-RATE = 50
+RATE = 100
 OUT = Path("build/profile.json")
 SECONDS = 8.0
 MOST_SECONDS = 90.0
@@ -40,9 +41,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     (r"app/engine/|models/|torch/", "device"),
     (r"sha256|hashlib", "hashes"),
     (r"app/datasets/(png|encoders|webp|jpeg|decoding)\.py", "encoding"),
-    (r"app/datasets/database_rows\.py|insert_samples|commit_shard", "rows and commit"),
     (r"dbos/", "durable engine"),
-    (r"finalize|imagefolder\.py|checksums\.py", "archive"),
     (r"app/datasets/(zip_writer|members|manifest)\.py|app/storage\.py", "shard file"),
     (r"app/jobs/(shard|encoded)\.py", "shard loop"),
     (r"app/wire\.py|remote_engine\.py|generation_server\.py|exchanges\.py", "API to worker"),
@@ -52,6 +51,12 @@ STAGES: tuple[tuple[str, str], ...] = (
     (r"sqlalchemy/|sqlite3|psycopg|app/db/", "database"),
 )
 """Pattern of a frame → stage; the innermost frame that has one decides."""
+
+WHOLE: tuple[tuple[str, str], ...] = (
+    (r"commit_shard|insert_samples", "rows and commit"),
+    (r"finalize_job", "archive"),
+)
+"""Pattern of a function → stage of everything that it calls."""
 
 OTHER = "other"
 WAIT = "waits"
@@ -119,6 +124,7 @@ def _classes_job(model: str, each: int) -> dict[str, object]:
 def _requests(folder: Path, network: Network, weights: Path) -> dict[str, Shares]:
     """API and worker under the load of `sync`."""
     with synthloom(network, weights, folder) as target:
+        target.check(network)
         task = Task(
             *(target.port, target.path, target.body, CLIENTS),
             seconds=2 * SECONDS,
@@ -185,7 +191,7 @@ def _record(pid: int, out: Path) -> None:
     duration = ["--rate", str(RATE), "--duration", f"{SECONDS:.0f}"]
     command = [spy, "record", "--format", "raw", "--pid", str(pid), *duration, "--threads"]
     subprocess.run(
-        [*command, "--full-filenames", "--output", str(out)],
+        [*command, "--nonblocking", "--full-filenames", "--output", str(out)],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -196,6 +202,9 @@ def _record(pid: int, out: Path) -> None:
 def _stage(frames: list[Frame]) -> str:
     if frames and re.search(WAITS, frames[-1].file):
         return WAIT
+    for pattern, stage in WHOLE:
+        if any(re.search(pattern, frame.function) for frame in frames):
+            return stage
     for frame in reversed(frames):
         for pattern, stage in STAGES:
             if frame.matches(pattern):

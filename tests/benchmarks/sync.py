@@ -79,20 +79,31 @@ class _Plan:
     say: Callable[[str], None]
 
     def run(self, servers: Mapping[str, Open]) -> Iterator[dict[str, float]]:
-        """Figures, once all rounds are through."""
+        """Figures, once all rounds are through. A rival that fails is left out, and said so."""
         found: dict[str, list[Round]] = {name: [] for name in servers}
         weights = checkpoint(self.folder, self.network)
         for number in range(self.rounds):
-            for server, opened in servers.items():
-                with opened(self.network, weights, self.folder / f"{server}-{number}") as target:
-                    target.check(self.network)
-                    found[server].append(_round(target, weights, self.seconds))
-                self.say(f"{server}, {self.network.name}, round {number + 1}: {found[server][-1]}")
+            for server in list(found):
+                try:
+                    found[server].append(self._once(server, servers[server], weights, number))
+                except Exception as error:
+                    if server == OURS:
+                        raise
+                    del found[server]
+                    self.say(f"{server} is left out: {type(error).__name__}: {error}")
         yield _ours(found[OURS], self.suffix)
-        for server in servers.keys() - {OURS}:
+        rivals = [name for name in found if name != OURS]
+        for server in rivals:
             yield _against(server, found, self.suffix)
-        if len(found) > 1:
+        if rivals:
             yield _tails(found, self.suffix)
+
+    def _once(self, server: str, opened: Open, weights: Path, number: int) -> Round:
+        with opened(self.network, weights, self.folder / f"{server}-{number}") as target:
+            target.check(self.network)
+            measured = _round(target, weights, self.seconds)
+        self.say(f"{server}, {self.network.name}, round {number + 1}: {measured}")
+        return measured
 
 
 def _round(target: Target, weights: Path, seconds: float) -> Round:

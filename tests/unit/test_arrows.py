@@ -124,7 +124,8 @@ def test_what_is_pure_stays_pure(name: str) -> None:
 
 @pytest.mark.parametrize(
     "module", ["app.main", "app.server", "app.cli.main", "app.client", "app.jobs.shard",
-               "app.jobs.work", "app.bootstrap", "models.zoo.catalogue", "models.latents"]
+               "app.jobs.work", "app.bootstrap", "models.zoo.catalogue", "models.latents",
+               "models.importing.sandbox", "models.importing.proposal.propose"]
 )  # fmt: skip
 def test_only_a_worker_loads_torch(module: str) -> None:
     """The imports that really happen, those of the libraries in between too."""

@@ -67,6 +67,8 @@ def _block(name: str, words: dict[str, Shape]) -> Block:
 def _sort(name: str, weight: Shape, bias: int | None, words: dict[str, Shape]) -> Sort:
     if "running_mean" in words:
         return Sort.BATCH_NORM
+    if 0 in weight:
+        return Sort.OTHER
     if len(weight) == 4 and weight[2] == weight[3]:
         return Sort.CONV
     if len(weight) == 2:

@@ -24,6 +24,8 @@ BEAM: Final = 200
 CANDIDATES: Final = 3
 DISTANCE: Final = 3.5
 NO_PADDING: Final = -4.0
+SHUFFLED: Final = (0.0, 2.0)
+"""Where pixels come out of channels, nothing is upsampled besides."""
 LATER: Final = 0.01
 """Of two ways that upsample equally often, the one that does it first is the usual one."""
 
@@ -81,9 +83,11 @@ def plans(chain: Chain, stated_side: int | None) -> list[Plan]:
     """At most three ways to an image, the likeliest first; none if no usual way fits."""
     beam: list[tuple[float, int, tuple[Move, ...]]] = [(0.0, chain.side or 1, ())]
     before: Step | None = None
+    shuffled = any(step.word == "pixel_shuffle" for step in chain.steps)
     for step in chain.steps:
         if step.word in ("conv", "conv_transpose"):
-            beam = _extended(beam, step, before)
+            prices = SHUFFLED if shuffled else _prices(step, before)
+            beam = _extended(beam, step, prices)
         elif step.word == "pixel_shuffle":
             beam = [(cost, side * step.shape[0], moves) for cost, side, moves in beam]
         before = step
@@ -94,11 +98,11 @@ def plans(chain: Chain, stated_side: int | None) -> list[Plan]:
 
 
 def _extended(
-    beam: Sequence[tuple[float, int, tuple[Move, ...]]], step: Step, before: Step | None
+    beam: Sequence[tuple[float, int, tuple[Move, ...]]], step: Step, prices: tuple[float, float]
 ) -> list[tuple[float, int, tuple[Move, ...]]]:
     longer = []
     for cost, side, moves in beam:
-        for move, price in _options(step, side, before):
+        for move, price in _options(step, side, prices):
             after = move.side(step, side)
             price += LATER * len(moves) if move.upsample > 1 else 0.0
             if 1 <= after <= SIDE_LIMIT:
@@ -106,7 +110,7 @@ def _extended(
     return sorted(longer)[:BEAM]
 
 
-def _options(step: Step, side: int, before: Step | None) -> list[tuple[Move, float]]:
+def _options(step: Step, side: int, prices: tuple[float, float]) -> list[tuple[Move, float]]:
     if step.word == "conv_transpose":
         if side == 1:  # the first one: stride and padding of nothing but its kernel
             return [(Move(1, 0), 0.0)]
@@ -114,7 +118,7 @@ def _options(step: Step, side: int, before: Step | None) -> list[tuple[Move, flo
     margin = (step.kernel - 1) // 2
     if side == 1 or step.kernel == 1:
         return [(Move(1, margin), 0.0)]
-    plain, doubled = _prices(step, before)
+    plain, doubled = prices
     return [
         (Move(1, margin), plain),
         (Move(1, margin, upsample=2), doubled),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
@@ -44,6 +44,8 @@ class Try(NamedTuple):
 class Proposal:
     """What a file's tensors say. `facts` are certain; `unknowns` are what was guessed.
 
+    settled: questions that the weights have answered after all (`evidence.settle`).
+
     Every spec that it gives passes the strict match of shapes, so a wrong answer shows in the
     images only.
     """
@@ -59,6 +61,7 @@ class Proposal:
         self._chain = follow([block for block in kept if block.sort is not Sort.EMBEDDING])
         self.unknowns = tuple(self._ask(tables))
         self.facts = tuple(_facts(self._selection, self._chain))
+        self.settled: frozenset[str] = frozenset()
         self._check(self.spec())
 
     def _ask(self, tables: Sequence[Block]) -> Iterator[Unknown]:
@@ -68,6 +71,11 @@ class Proposal:
         pictures = picture_candidates(self._chain, scalars)
         yield Unknown(IMAGE, "Which size have the images, by which strides?", pictures)
         yield from unknowns_of(self._chain, self._selection.family)
+
+    def prefer(self, answers: Mapping[str, int], settled: Iterable[str]) -> None:
+        """Put those candidates first; `settled` are questions that need no person any more."""
+        self.unknowns = tuple(_moved_up(each, answers.get(each.name, 0)) for each in self.unknowns)
+        self.settled = frozenset(settled)
 
     @property
     def open(self) -> tuple[Unknown, ...]:
@@ -158,6 +166,11 @@ def propose(report: Report, name: str, licence: str = "unknown") -> Proposal:
         raise
     except ModelError as error:
         raise NoProposalError(str(error)) from error
+
+
+def _moved_up(unknown: Unknown, number: int) -> Unknown:
+    kept = [c for place, c in enumerate(unknown.candidates) if place != number]
+    return unknown._replace(candidates=(unknown.candidates[number], *kept))
 
 
 def _facts(selection: Selection, chain: Chain) -> Iterator[str]:

@@ -300,4 +300,4 @@ def test_the_child_is_given_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("SYNTHLOOM_DATABASE_URL", "postgresql://user:word@host/db")
     answer = run_task("escapes", monkeypatch, tmp_path)
     assert "word" not in json.dumps(answer.result["environment"])
-    assert set(child.TASKS) == {"convert", "onnx"}
+    assert all(module.startswith("models.importing.") for module in child.TASKS.values())

@@ -47,7 +47,7 @@ class TensorRules(Frozen):
     state: tuple[str, ...] | None = None
     names: dict[TensorPath, Annotated[str, StringConstraints(max_length=512)]] = {}
     order: Literal["file", "natural", "none"] = "file"
-    ignore: Annotated[tuple[TensorPath, ...], Field(max_length=512)] = ()
+    ignore: Annotated[tuple[TensorPath, ...], Field(max_length=32)] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +60,8 @@ class TensorRules(Frozen):
     def _few(self) -> Self:
         if len(self.names) > 512:
             raise ValueError("at most 512 names; use {n} for what repeats")
+        if sum("{" in ours for ours in self.names) > 64:
+            raise ValueError("at most 64 names with numbers")
         return self
 
 

@@ -5,12 +5,14 @@ Works on tables of names, types and shapes, before any tensor is read. Imports n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 from models.declared.folding import FLOATS, Available, Found, Source, fold, parts_misfit
 from models.declared.import_spec import TensorRules
 from models.declared.nodes import Slot
+from models.declared.ordering import layers_of, pair
 from models.declared.patterns import expand, matches, natural
+from models.declared.shapes import Shape
 from models.errors import TensorMatchError
 
 
@@ -40,7 +42,9 @@ class _Match:
         self._wanted, self._rules = wanted, rules
         kept = {name: each for name, each in found.items() if not _ignored(name, rules)}
         self._offered = {
-            name: each for name, each in fold(kept).items() if not _ignored(name, rules)
+            name: each
+            for name, each in fold(kept).items()
+            if name in kept or not _ignored(name, rules)
         }
         self._chosen: dict[str, str] = {}
         self._claimed: dict[str, str] = {}
@@ -81,28 +85,12 @@ class _Match:
         names = list(self._left())
         if self._rules.order == "natural":
             names.sort(key=natural)
-        ours, theirs = _by_layer(self._open()), _by_layer(names)
-        if not ours:
-            return
-        self._check_as_many(ours, theirs)
-        for mine, their in zip(ours.values(), theirs.values(), strict=True):
-            only = next(iter(their.values())) if len(mine) == len(their) == 1 else "."
-            for word, name in mine.items():
-                # A parameter outside of any layer has no last word to go by.
-                alone = only if "." not in only else f"{_layer(their)}.{word}"
-                self._take(name, their.get(word, alone))
+        ours = layers_of(*_shapes(self._open()))
+        theirs = layers_of(*_shapes({name: self._offered[name] for name in names}))
+        for mine, their in pair(ours, theirs):
+            for word, name in mine.words.items():
+                self._take(name, their.words.get(word, f"{their.name}.{word}"))
         self._stop_if_wrong()
-
-    def _check_as_many(self, ours: Mapping[str, object], theirs: Mapping[str, object]) -> None:
-        if len(ours) == len(theirs):
-            return
-        raise TensorMatchError(
-            [
-                f"{len(ours)} layers want tensors ({_some(ours)}) and the file has {len(theirs)} "
-                f"left ({_some(theirs)}), so their order decides nothing; name what the "
-                'generator does not have under "ignore", and others under "names"'
-            ]
-        )
 
     def _take(self, name: str, theirs: str) -> None:
         slot, each = self._wanted[name], self._offered.get(theirs)
@@ -126,8 +114,10 @@ class _Match:
         problem = f"{name} {list(slot.shape)} is missing: the file has no {theirs}"
         layer, dot, word = theirs.rpartition(".")
         starts = (f"{theirs}_", f"{layer}{dot}parametrizations.{word}.")
-        in_parts = any(other.startswith(starts) for other in self._offered)
-        if in_parts or "parametrizations." in theirs:
+        said = len(self._wrong) < TensorMatchError.NAMED
+        if "parametrizations." in theirs or (
+            said and any(other.startswith(starts) for other in self._offered)
+        ):
             word = "parts"
         self._wrong.append(problem + _HINTS.get(word, ""))
 
@@ -178,35 +168,40 @@ def _ignored(name: str, rules: TensorRules) -> bool:
 
 def _renamed(name: str, rules: Mapping[str, str]) -> str | None:
     """Theirs, by the longest rule that names this tensor or what it lies in."""
-    pieces = name.split(".")
-    for length in range(len(pieces), 0, -1):
-        ours, rest = ".".join(pieces[:length]), pieces[length:]
+    for ours, rest in _splits(name):
         if ours in rules:
-            return ".".join([*([rules[ours]] if rules[ours] else []), *rest])
+            return _with(rules[ours], rest)
     return None
 
 
 def _renamed_once(name: str, rules: Mapping[str, list[str]]) -> str | None:
-    theirs = {_renamed(name, {ours: each}) for ours, all_ in rules.items() for each in all_}
-    theirs.discard(None)
+    """Theirs, by rules with a number, which must not contradict one another."""
+    theirs = {_with(each, rest) for ours, rest in _splits(name) for each in rules.get(ours, ())}
     if len(theirs) > 1:
-        raise TensorMatchError(
-            [f"{name}: names with numbers give it {' and '.join(sorted(filter(None, theirs)))}"]
-        )
+        said = " and ".join(sorted(theirs))
+        raise TensorMatchError([f"{name}: names with numbers give it {said}"])
     return next(iter(theirs), None)
 
 
-def _by_layer(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Layer -> last word -> name of a tensor; layers in the order of their first."""
-    layers: dict[str, dict[str, str]] = {}
-    for name in names:
-        layer, _, word = name.rpartition(".")
-        layers.setdefault(layer or name, {})[word] = name
-    return layers
+def _splits(name: str) -> Iterator[tuple[str, str]]:
+    """a.b.c -> (a.b.c, ""), (a.b, c), (a, b.c)."""
+    pieces = name.split(".")
+    for length in range(len(pieces), 0, -1):
+        yield ".".join(pieces[:length]), ".".join(pieces[length:])
 
 
-def _layer(tensors: Mapping[str, str]) -> str:
-    return next(iter(tensors.values())).rpartition(".")[0]
+def _with(theirs: str, rest: str) -> str:
+    return f"{theirs}.{rest}" if theirs and rest else theirs or rest
+
+
+def _shapes(tensors: Mapping[str, Slot | Available]) -> tuple[dict[str, Shape], list[str]]:
+    """Shapes, and which are no numbers that a layer computes with."""
+    counters = [
+        name
+        for name, each in tensors.items()
+        if (each.integer if isinstance(each, Slot) else each.dtype not in FLOATS)
+    ]
+    return {name: each.shape for name, each in tensors.items()}, counters
 
 
 def _misfit(slot: Slot, each: Available) -> str:
@@ -224,8 +219,3 @@ def _misfit(slot: Slot, each: Available) -> str:
 def _axis(slot: Slot) -> int:
     """Spectral norm flattens a transposed convolution around its second axis, as torch does."""
     return 1 if slot.transposed else 0
-
-
-def _some(names: Mapping[str, object]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:4]) + (f" … {listed[-1]}" if len(listed) > 4 else "")

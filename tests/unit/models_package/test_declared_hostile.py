@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[list[object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("layers", "sentence"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_description_is_refused_by_name(layers, sentence):
     """And with a few megabytes of memory, whatever it asked for."""

@@ -91,6 +91,28 @@ def test_within_a_layer_names_decide_not_the_order():
     assert matched(found, names={"inputs.0": "emb"}) == EXPECTED
 
 
+def test_shapes_that_only_one_layer_has_need_no_order():
+    """As in a file of safetensors, whose names are sorted."""
+    assert matched(dict(sorted(THEIRS.items(), reverse=True))) == EXPECTED
+
+
+def test_layers_that_could_be_either_are_not_guessed():
+    """Two of one shape, in a file whose order is not that of the network."""
+    wanted = {"layers.0.weight": Slot((3, 2)), "layers.1.weight": Slot((2, 2)),
+              "layers.2.weight": Slot((2, 2))}  # fmt: skip
+    found = {"b.10.weight": Found("F32", (2, 2)), "b.9.weight": Found("F32", (2, 2)),
+             "a.weight": Found("F32", (3, 2))}  # fmt: skip
+    with pytest.raises(
+        TensorMatchError, match=r"layers\.1 and layers\.2: wanted .* b\.10 and b\.9"
+    ):
+        matched(found, wanted)
+    assert matched(found, wanted, order="natural")["layers.1.weight"] == "b.9.weight"
+    named = matched(found, wanted, names={"layers.1": "b.10"})
+    assert named["layers.2.weight"] == "b.9.weight"
+    with pytest.raises(TensorMatchError, match="say which is which"):
+        matched(found | {"c.weight": Found("F32", (2, 2))}, wanted, names={"layers.1": "b.10"})
+
+
 def test_counters_may_be_absent_in_old_files():
     found = without("main.0.num_batches_tracked")
     for rules in ({}, {"names": NAMES}):
@@ -127,13 +149,14 @@ def reshaped(name: str, shape: tuple[int, ...], dtype: str = "F32") -> dict[str,
     [
         (EXTRA | THEIRS, {"names": NAMES},
          r'enc\.0\.weight \[9, 9\] of the file has no place; name it under "ignore"'),
-        (EXTRA | THEIRS, {}, r"4 layers want .* and the file has 6 left .*order decides noth"),
+        (EXTRA | THEIRS, {}, r"enc\.0\.weight \[9, 9\] of the file has no place; .*enc\.10"),
         (without("l1.0.weight"), {"names": NAMES},
          r"layers\.0\.weight \[6, 5\] is missing: the file has no l1\.0\.weight"),
         (without("l1.0.bias"), {"names": NAMES}, r'no l1\.0\.bias; .*say "bias": false'),
         (without("l1.0.bias"), {}, r'no l1\.0\.bias; .*say "bias": false'),
         (without("main.0.running_mean"), {}, r"main\.0\.running_mean; a norm without running stat"),
-        (without("emb.weight"), {}, "4 layers want"),
+        (without("emb.weight"), {},
+         r"inputs\.0: wanted weight \[10, 4\]; of the file nothing is left"),
         (reshaped("l1.0.weight", (6, 7)), {"names": NAMES},
          r"layers\.0\.weight, taken from l1\.0\.weight: shape \[6, 7\] found, \[6, 5\] wanted"),
         (reshaped("l1.0.weight", (6, 7)), {}, r"shape \[6, 7\] found, \[6, 5\] wanted"),
@@ -146,7 +169,7 @@ def reshaped(name: str, shape: tuple[int, ...], dtype: str = "F32") -> dict[str,
         (THEIRS, {"names": {"layers.{n}": "main.{n}", "layers.{n+2}": "main.{n}"}},
          r"layers\.2\.weight: names with numbers give it main\.0\.weight and main\.2\.weight"),
         (THEIRS, {"order": "none"}, r"inputs\.0\.weight .* is missing: the file has no inputs"),
-        ({}, {}, "the file has 0 left"),
+        ({}, {}, "of the file nothing is left"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(found, rules, sentence):
@@ -191,6 +214,18 @@ def test_a_star_is_any_characters(pattern, name):
 def test_natural_keys_compare_whatever_the_names():
     names = ["a.10", "10", "a.2", "", "a", "2.b", "a3"]
     assert sorted(names, key=natural) == ["", "2.b", "10", "a", "a3", "a.2", "a.10"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("order", ["file", "natural", "none"])
+def test_rules_and_files_as_large_as_they_may_be_take_seconds(order):
+    """64 rules with numbers, 32 patterns, 20,000 tensors; nothing fits."""
+    wanted = {f"layers.{n}.{word}": Slot((n,)) for n in range(512) for word in ("weight", "bias")}
+    found = {f"{'a' * 200}.{n}.weight": Found("F32", (3,)) for n in range(20_000)}
+    names = {f"layers.{{n+{k}}}.none": f"a{k}.{{n}}" for k in range(64)}
+    ignore = [f"*{k}*b*" for k in range(32)]
+    with pytest.raises(TensorMatchError):
+        matched(found, wanted, names=names, order=order, ignore=ignore)
 
 
 # Weights stored in parts

@@ -39,6 +39,7 @@ soak: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/unit/test_image_files.py --hypothesis-profile fuzz --timeout 7200
+	$(BIN)/python -m tests.hostile
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

@@ -204,7 +204,7 @@ def ratio(contender: Contender, reference: Contender, size: str, threads: int) -
 
 
 def markdown(found: list[Contender]) -> Iterator[str]:
-    """The table: thousands of images a second with one thread and two, ratios, bytes."""
+    """The table: images a second with one thread, ratios with one thread and two, bytes."""
     reference = next(contender for contender in found if contender.name == REFERENCE)
     yield "| encoder | " + " | ".join(SIZES) + " |"
     yield "|---|" + "---|" * len(SIZES)
@@ -216,9 +216,9 @@ def markdown(found: list[Contender]) -> Iterator[str]:
 def _cell(contender: Contender, reference: Contender, size: str) -> str:
     if contender.encode is None:
         return "absent"
-    rates = " → ".join(f"{median(contender.rates[size, n]) / 1000:.3g} k" for n in THREADS)
+    rate = median(contender.rates[size, 1])
     ratios = ", ".join(f"{ratio(contender, reference, size, n):.1f}" for n in THREADS)
-    return f"{rates}; {ratios} ×; {contender.bytes[size]:,.0f} B"
+    return f"{float(f'{rate:.3g}'):,.0f}/s; {ratios} ×; {contender.bytes[size]:,.0f} B"
 
 
 def _checked(contender: Contender, pixels: Pixels) -> float:

@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from models.declared.document import parse_options
-from models.declared.layers import LAYER_TYPES
+from models.declared.layers import LAYER_TYPES, Layers
 from models.declared.network import DeclaredGenerator
+from models.declared.shapes import MisfitError, effect
 from models.declared.walk import trace
 from models.errors import SpecError
 from models.spec import ImageShape
@@ -268,7 +270,7 @@ ANY_LAYER = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     layers=st.lists(ANY_LAYER, min_size=1, max_size=4),
     shape=st.tuples(st.sampled_from([1, 2, 4, 6]), SIDE, SIDE),
@@ -298,3 +300,34 @@ def test_inferred_shapes_are_those_of_torch(layers, shape):
             assert tuple(x.shape[1:]) == node.shape
     state = {name: tuple(tensor.shape) for name, tensor in generator.state_dict().items()}
     assert list(state.items()) == [(name, slot.shape) for name, slot in found.tensors.items()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    shape=st.tuples(st.sampled_from([1, 2, 4, 6]), SIDE, SIDE),
+    out=OUT,
+    kernel=KERNEL,
+    stride=STEP,
+    padding=MARGIN,
+    extra=MARGIN,
+    dilation=STEP,
+    groups=st.integers(1, 3),
+    transposed=st.booleans(),
+)
+def test_a_convolution_is_refused_where_torch_refuses_it_and_nowhere_else(
+    shape, out, kernel, stride, padding, extra, dilation, groups, transposed
+):
+    common = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    kind, named = (nn.ConvTranspose2d, {"output_padding": extra}) if transposed else (nn.Conv2d, {})
+    layer = {"type": "conv_transpose" if transposed else "conv", "out": out, "kernel": kernel}
+    try:
+        module = kind(shape[0], out, kernel, **common, **named)
+        wanted = tuple(module(torch.zeros(1, *shape)).shape[1:])
+    except (RuntimeError, ValueError):
+        wanted = None
+    (read,) = TypeAdapter(Layers).validate_python([layer | common | named])
+    try:
+        found = effect(read, shape).shape
+    except MisfitError:
+        found = None
+    assert found == (None if wanted and 0 in wanted else wanted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from models.declared.import_spec import ImportSpec, TensorRules, read_import_spe
 from models.declared.mapping import match_tensors
 from models.declared.remap import remap
 from models.declared.walk import trace
-from models.generator import Generator
+from models.generator import Generator, sample
 from models.spec import Weights
 
 SPECS = Path(__file__).parents[3] / "docs" / "specs"
@@ -140,6 +141,56 @@ STRANGERS: dict[str, Callable[[], nn.Module]] = {
     "zeesky-cvae-vae-mnist-cvae_mnist": lambda: Vae(10),
     "zeesky-cvae-vae-mnist-mnist_vae": lambda: Vae(0),
 }
+
+
+class PreActivation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(128)
+        self.conv = nn.Conv2d(128, 128, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(F.relu(self.norm(x)))
+
+
+class Kana(nn.Module):
+    """49 characters in 2 styles, 64 x 64 RGBA: the second example of docs/declared.md."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.character = nn.Embedding(49, 32)
+        self.first = nn.ConvTranspose2d(162, 256, 4, bias=False)
+        self.norm = nn.BatchNorm2d(256)
+        self.second = nn.ConvTranspose2d(256, 128, 4, 4, bias=False)
+        self.block = PreActivation()
+        self.widen = nn.Conv2d(128, 64, 3, padding=1)
+        self.last = nn.Conv2d(4, 4, 3, padding=1)
+        self.aux = nn.Linear(3, 49)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        character, style = labels // 2, F.one_hot(labels % 2, 2).float()
+        x = torch.cat([z, self.character(character), style], 1)[:, :, None, None]
+        x = self.second(F.relu(self.norm(self.first(x))))
+        x = F.pixel_shuffle(self.widen(self.block(x)), 4)
+        return torch.tanh(self.last(x))
+
+
+def test_two_conditions_rgba_and_residuals(tmp_path):
+    page = (SPECS.parent / "declared.md").read_text()
+    examples = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (text,) = (example for example in examples if '"kana"' in example)
+    spec = read_import_spec(text.encode())
+    hand = randomised(Kana())
+    generator = imported(spec, hand.state_dict(), spec.tensors, tmp_path / "weights.safetensors")
+    z = torch.randn(98, 128, generator=torch.Generator().manual_seed(7))
+    labels = torch.arange(98)
+    assert spec.classes[2 * 13 + 1] == "13-pen"
+    with torch.inference_mode():
+        made, wanted = generator(z, labels), hand(z, labels)
+    assert made.shape == (98, 4, 64, 64)
+    torch.testing.assert_close(made, wanted, rtol=0, atol=1e-6)
+    pixels = sample(generator, z[:4].numpy(), labels[:4].numpy()).pixels
+    assert pixels.shape == (4, 64, 64, 4)
 
 
 def randomised(hand: nn.Module) -> nn.Module:

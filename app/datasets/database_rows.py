@@ -30,20 +30,33 @@ class DatabaseRows:
         self, session: Session, after: int, limit: int, cells: Sequence[int] | None = None
     ) -> list[StoredRow]:
         """At most `limit` rows with an index above `after`, of these cells, in order of index."""
-        columns = [Sample.__table__.c[name] for name in FIELDS]
+        table = Sample.__table__.c
         query = (
-            sa.select(Shard.index, Shard.object_key, Shard.done_at, *columns)
-            .join(Sample, (Shard.job_number == Sample.job_number) & (Shard.index == Sample.shard))
-            .where(Sample.job_number == self.job_number, Sample.index > after)
-            .order_by(Sample.index)
+            sa.select(table.shard, *(table[name] for name in FIELDS))
+            .where(table.job_number == self.job_number, table.index > after)
+            .order_by(table.index)
             .limit(limit)
         )
         if cells is not None:
-            query = query.where(Sample.cell.in_(cells))
+            query = query.where(table.cell.in_(cells))
+        found = session.execute(query).all()
+        # Not joined: what a shard says of its rows would be read anew for each of them.
+        shards = self._stored_shards(session, {shard for shard, *_ in found})
         return [
-            StoredRow(SampleRow(*sample), shard, object_key, done_at)
-            for shard, object_key, done_at, *sample in session.execute(query)
+            StoredRow(SampleRow(*sample), shard, *shards[shard])
+            for shard, *sample in found
+            if shard in shards  # swept in between otherwise
         ]
+
+    def _stored_shards(self, session: Session, indices: set[int]) -> dict[int, tuple[str, Any]]:
+        if not indices:
+            return {}
+        query = sa.select(Shard.index, Shard.object_key, Shard.done_at).where(
+            Shard.job_number == self.job_number,
+            Shard.index.between(min(indices), max(indices)),
+            Shard.done_at.is_not(None),
+        )
+        return {index: (key or "", moment) for index, key, moment in session.execute(query)}
 
 
 def insert_samples(
@@ -51,16 +64,13 @@ def insert_samples(
 ) -> None:
     """Insert a shard's rows: no ORM object, no dictionary a sample.
 
-    A row that can't be, a doubled index for example, is the driver's own error.
+    Raises what SQLAlchemy raises: IntegrityError for a doubled index, for example.
     """
     if not rows:
         return  # a shard of a job with fewer samples of each class than shards
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-        statement = f"COPY samples ({_names()}) FROM STDIN (FORMAT BINARY)"
-        with raw.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(_binary_copy(job_number, shard, rows))
+        _copy(connection, _binary_copy(job_number, shard, rows))
         return
     cut = len(rows) - len(rows) % _ROWS_A_STATEMENT
     for start, end, size in ((0, cut, _ROWS_A_STATEMENT), (cut, len(rows), 1)):
@@ -69,6 +79,18 @@ def insert_samples(
                 tuple(chain.from_iterable(rows[k : k + size])) for k in range(start, end, size)
             ]
             connection.exec_driver_sql(_insert(job_number, shard, size), values)
+
+
+def _copy(connection: sa.Connection, content: bytes) -> None:
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    statement = f"COPY samples ({_names()}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(content)
+    except psycopg.Error as error:  # past SQLAlchemy, which would have named it its own way
+        raise sa.exc.DBAPIError.instance(
+            statement, None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
 
 
 def _insert(job_number: int, shard: int, size: int) -> str:

@@ -12,14 +12,19 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from app.api.jobs import find_job, page_token, read_token
+from app.api.negotiation import preferred
 from app.api.services import Provided, Services, Tenant
 from app.datasets.manifest import Manifest
+from app.datasets.parquet_manifest import PAGE_ROWS, parquet_pieces
 from app.datasets.rows import manifest_of
+from app.db.tables import Job
 from app.errors import NotAcceptableError, UnknownClassError
 
 router = APIRouter(prefix="/v1/jobs", tags=["manifest"])
 
 NDJSON = "application/x-ndjson"
+PARQUET = "application/vnd.apache.parquet"
+FORMS = ("application/json", NDJSON, PARQUET)
 
 
 class ManifestPage(BaseModel):
@@ -39,12 +44,15 @@ def get_manifest(
     class_name: Annotated[str | None, Query(alias="class", max_length=255)] = None,
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
-    """The rows stored so far: JSON pages, or all of them as NDJSON if that is accepted."""
-    if NDJSON in accept:
-        return _stream(services, _manifest(services, tenant, job_id))
-    if not any(kind in accept for kind in ("*/*", "application/*", "application/json")):
-        raise NotAcceptableError(f"The manifest comes as application/json or {NDJSON}.")
+    """The rows stored so far: JSON pages, or all of them where NDJSON or Parquet is preferred."""
+    form = preferred(accept, FORMS)
+    if form is None:
+        raise NotAcceptableError(f"The manifest comes as {', '.join(FORMS)}.")
     manifest = _manifest(services, tenant, job_id)
+    if form == NDJSON:
+        return _lines(services, manifest)
+    if form == PARQUET:
+        return _parquet(services, manifest)
     if class_name is not None and class_name not in manifest.plan.classes:
         raise UnknownClassError(
             f"This job has no class {class_name[:80]!a}; it has {', '.join(manifest.plan.classes)}."
@@ -63,7 +71,17 @@ def get_manifest(
 )
 def get_manifest_lines(services: Provided, tenant: Tenant, job_id: str) -> StreamingResponse:
     """Every row, one JSON object a line."""
-    return _stream(services, _manifest(services, tenant, job_id))
+    return _lines(services, _manifest(services, tenant, job_id))
+
+
+@router.get(
+    "/{job_id}/manifest.parquet",
+    response_class=Response,
+    responses={200: {"content": {PARQUET: {}}}},
+)
+def get_manifest_parquet(services: Provided, tenant: Tenant, job_id: str) -> StreamingResponse:
+    """Every row as a Parquet file: the columns are the members of the JSON rows."""
+    return _parquet(services, _manifest(services, tenant, job_id))
 
 
 def _manifest(services: Services, tenant: str, job_id: str) -> Manifest:
@@ -72,14 +90,23 @@ def _manifest(services: Services, tenant: str, job_id: str) -> Manifest:
     return manifest_of(job, services.storage)
 
 
-def _stream(services: Services, manifest: Manifest) -> StreamingResponse:
+def _lines(services: Services, manifest: Manifest) -> StreamingResponse:
     pages = manifest.pages(services.transaction)
-    first = next(pages, [])  # before the answer begins: what is wrong with it is still a problem
+    text = (
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in page).encode()
+        for page in pages
+    )
+    return _download(manifest.job, text, NDJSON, "ndjson")
 
-    def lines() -> Iterator[bytes]:
-        for page in chain([first], pages):
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in page)
-            yield text.encode()
 
-    headers = {"Content-Disposition": f'attachment; filename="{manifest.job.id}.ndjson"'}
-    return StreamingResponse(lines(), media_type=NDJSON, headers=headers)
+def _parquet(services: Services, manifest: Manifest) -> StreamingResponse:
+    pages = manifest.stored(services.transaction, PAGE_ROWS)
+    return _download(manifest.job, parquet_pieces(manifest, pages), PARQUET, "parquet")
+
+
+def _download(
+    job: Job, pieces: Iterator[bytes], media_type: str, extension: str
+) -> StreamingResponse:
+    first = next(pieces, b"")  # before the answer begins: what is wrong with it is still a problem
+    headers = {"Content-Disposition": f'attachment; filename="{job.id}.{extension}"'}
+    return StreamingResponse(chain([first], pieces), media_type=media_type, headers=headers)

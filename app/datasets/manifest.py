@@ -102,7 +102,7 @@ class Manifest:
     ) -> list[dict[str, Any]]:
         """At most `limit` rows with an index above `after`, in order of index."""
         cells = None if class_name is None else self._cells_of(class_name)
-        return [self._row(stored) for stored in self.rows.read(session, after, limit, cells)]
+        return [self.row(stored) for stored in self.rows.read(session, after, limit, cells)]
 
     def sample(self, session: Session, index: int) -> StoredRow | None:
         """One row; None when it is not stored (yet)."""
@@ -114,7 +114,7 @@ class Manifest:
     ) -> Iterator[list[dict[str, Any]]]:
         """Every row, page by page; memory does not grow with N."""
         for page in self.stored(transaction, page_size):
-            yield [self._row(stored) for stored in page]
+            yield [self.row(stored) for stored in page]
 
     def digests(
         self, transaction: Transaction, page_size: int = 10_000
@@ -135,15 +135,8 @@ class Manifest:
             yield page
             after = page[-1].row.sample
 
-    def _cells_of(self, class_name: str) -> list[int]:
-        classes = self.plan.classes
-        return [k for k, cell in enumerate(self.plan.cells) if classes[cell.label] == class_name]
-
-    @cached_property
-    def _layout(self) -> Layout:
-        return Layout(self.plan)
-
-    def _row(self, stored: StoredRow) -> dict[str, Any]:
+    def row(self, stored: StoredRow) -> dict[str, Any]:
+        """A full row, as JSON has it."""
         sample = stored.row
         cell = self.plan.cells[sample.cell]
         model = self.plan.models[cell.model]
@@ -165,3 +158,11 @@ class Manifest:
             "channels": self.plan.image.channels,
             "created": stored.stored_at.isoformat(),
         }
+
+    def _cells_of(self, class_name: str) -> list[int]:
+        classes = self.plan.classes
+        return [k for k, cell in enumerate(self.plan.cells) if classes[cell.label] == class_name]
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout(self.plan)

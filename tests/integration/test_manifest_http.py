@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
+PARQUET = "application/vnd.apache.parquet"
 Job = dict[str, Any]
 
 
@@ -54,6 +56,40 @@ def test_lines_by_accept_are_lines_by_name(http: httpx.Client, finished: Job) ->
     by_accept = http.get(url, headers={"Accept": "application/x-ndjson"})
     assert by_accept.headers["content-type"] == "application/x-ndjson"
     assert by_accept.content == http.get(f"{url}.ndjson").content
+
+
+def test_the_parquet_file_has_the_rows_of_the_pages(
+    http: httpx.Client, finished: Job, rows: list[dict[str, Any]]
+) -> None:
+    url = finished["links"]["manifest"]
+    answer = http.get(f"{url}.parquet")
+    assert answer.headers["content-type"] == PARQUET
+    assert answer.headers["content-disposition"].endswith(f'{finished["id"]}.parquet"')
+    found = parquet.read_table(io.BytesIO(answer.content)).to_pylist()
+    assert [row | {"created": row["created"].isoformat()} for row in found] == rows
+    assert http.get(url, headers={"Accept": PARQUET}).content == answer.content
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("*/*", "application/json"),
+        ("application/json, application/x-ndjson;q=0.5", "application/json"),
+        ("text/html, application/x-ndjson;q=0.9, */*;q=0.1", "application/x-ndjson"),
+        (f"{PARQUET}, application/json;q=0.9", PARQUET),
+    ],
+)
+def test_accept_decides_the_form(
+    http: httpx.Client, finished: Job, accept: str, content_type: str
+) -> None:
+    answer = http.get(finished["links"]["manifest"], headers={"Accept": accept})
+    assert answer.headers["content-type"] == content_type
+
+
+def test_a_form_that_there_is_not_is_refused(http: httpx.Client, finished: Job) -> None:
+    answer = http.get(finished["links"]["manifest"], headers={"Accept": "text/csv"})
+    assert (answer.status_code, answer.json()["type"]) == (406, "/problems/not-acceptable")
+    assert PARQUET in answer.json()["detail"]
 
 
 # Single samples

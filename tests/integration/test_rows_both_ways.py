@@ -84,7 +84,7 @@ def rows_in_database(service: Service, job: Job) -> int:
 def answers(service: Service, job: Job) -> dict[str, bytes]:
     """Everything that the API says of a job's rows, by what was asked."""
     base = f"/v1/jobs/{job.id}"
-    asked = [f"{base}/manifest.ndjson", f"{base}/preview.png"]
+    asked = [f"{base}/manifest.ndjson", f"{base}/manifest.parquet", f"{base}/preview.png"]
     asked += [f"{base}/manifest?limit=1000&class={name}" for name in QUOTAS]
     asked += [f"{base}/samples/{index}" for index in (0, 1, 41, 100, SAMPLES - 1, SAMPLES, 2**61)]
     found = {url: service.client.get(url).content for url in asked}
@@ -248,7 +248,7 @@ def test_a_broken_file_of_rows_is_a_problem_that_says_so(
     job = finished(service, RowsIn.PARQUET)
     harm(rows_files(service, job)[0])
     base = f"/v1/jobs/{job.id}"
-    for asked in ("manifest", "manifest.ndjson", "samples/0", "preview.png"):
+    for asked in ("manifest", "manifest.ndjson", "manifest.parquet", "samples/0", "preview.png"):
         answer = service.client.get(f"{base}/{asked}")
         assert answer.status_code == 503, asked
         assert answer.json()["type"] == f"/problems/{problem}"

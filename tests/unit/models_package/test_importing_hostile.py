@@ -91,3 +91,10 @@ def test_numbers_that_are_not_finite_are_counted(verdicts: dict[str, Verdict]) -
     assert isinstance(outcome, Converted)
     assert outcome.report.non_finite == 3
     assert {row.name: row.non_finite for row in outcome.report.tensors}["l1.weight"] == 3
+
+
+def test_the_page_lists_every_kind_in_its_words() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "importing.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for kind, (what, _) in ADVICE.items():
+        assert f"| `{kind}` | {what} |" in rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,7 +14,8 @@ from app.db.session import now, storable
 from app.db.tables import Model
 from app.errors import ConflictError, NotFoundError
 from app.storage import LocalStorage
-from models.files import WEIGHTS_FILE
+from models.files import weights_file
+from models.probing.report import ProbeReport
 from models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -28,20 +30,21 @@ def register(
     spec: ModelSpec,
     weights: Path,
     preview: Path | None,
+    probe: dict[str, Any] | None = None,
 ) -> Model:
     """Register a checkpoint; the same content again is the row that is there already.
 
     Files first, row after: a crash between them leaves files that nothing names. Raises
     ConflictError when the name and version belong to other content.
+
+    probe: what was measured when the model was tried.
     """
-    known = session.execute(
-        sa.select(Model).where(Model.tenant_id == tenant_id, Model.sha256 == spec.sha256)
-    ).scalar_one_or_none()
+    known = by_content(session, tenant_id, spec.sha256)
     if known is not None:
         return known
-    _refuse_other_content(session, tenant_id, spec)
+    refuse_other_content(session, tenant_id, spec)
     base = f"models/{tenant_id}/{spec.sha256}"
-    weights_key = f"{base}/{WEIGHTS_FILE}"
+    weights_key = f"{base}/{weights_file(spec)}"
     preview_key = f"{base}/preview.png" if preview else None
     _store(storage, weights_key, weights)
     if preview and preview_key:
@@ -54,6 +57,7 @@ def register(
         spec=spec.model_dump(mode="json"),
         weights_key=weights_key,
         preview_key=preview_key,
+        probe=probe,
         created_at=now(session),
     )
     session.add(model)
@@ -73,7 +77,7 @@ def register_shipped(session: Session, storage: LocalStorage, tenant_id: str) ->
                 storage,
                 tenant_id,
                 spec,
-                directory / WEIGHTS_FILE,
+                directory / weights_file(spec),
                 preview if preview.exists() else None,
             )
         except ConflictError as error:
@@ -115,10 +119,21 @@ def spec_of(model: Model) -> ModelSpec:
     return ModelSpec.model_validate(model.spec)
 
 
-def _refuse_other_content(session: Session, tenant_id: str, spec: ModelSpec) -> None:
+def warnings_of(model: Model) -> list[str]:
+    """Why what a model makes is not worth serving; empty for a good one."""
+    if model.probe is None:
+        return []
+    return [finding.detail for finding in ProbeReport.model_validate(model.probe).degenerate]
+
+
+def refuse_other_content(session: Session, tenant_id: str, spec: ModelSpec) -> None:
+    """Raises ConflictError when the spec's name and version belong to other content."""
     other = session.execute(
         sa.select(Model.id).where(
-            Model.tenant_id == tenant_id, Model.name == spec.name, Model.version == spec.version
+            Model.tenant_id == tenant_id,
+            Model.name == spec.name,
+            Model.version == spec.version,
+            Model.sha256 != spec.sha256,
         )
     ).scalar_one_or_none()
     if other is not None:

@@ -153,6 +153,38 @@ class IdempotencyKeyReusedError(ValidationError):
     slug, title = "idempotency-key-reused", "The idempotency key was used for another request"
 
 
+class UnsupportedCheckpointError(ValidationError):
+    """The file is no checkpoint that can be read safely; `kind` says what it is."""
+
+    slug, title = "unsupported-checkpoint", "This file can't be imported"
+
+
+class ModelSpecError(ValidationError):
+    """The description of the model is wrong, or does not fit the tensors of the file."""
+
+    slug, title = "model-spec-invalid", "The model's spec does not fit"
+
+
+class ModelSpecNeededError(ValidationError):
+    """The weights alone do not say what the network is; `proposal` has what was found out, and
+    the questions that are open."""
+
+    slug, title = "model-spec-needed", "The weights do not say everything"
+
+
+class ModelRefusedError(ValidationError):
+    """The model was tried, and does not do what its spec says; `findings` say how."""
+
+    slug, title = "model-refused", "The model does not work as described"
+
+
+class ModelDegenerateError(ValidationError):
+    """The model works, but what it makes is not worth serving; `findings` say why. Send
+    `accept_degenerate` to register it all the same."""
+
+    slug, title = "model-degenerate", "The model is not worth serving"
+
+
 class OverloadedError(SynthloomError):
     """More is asked for at once than the queue of the device holds."""
 

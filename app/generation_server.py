@@ -10,7 +10,7 @@ import secrets
 import socket
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,8 @@ from starlette.routing import Route
 
 from app.errors import ConfigurationError, SynthloomError, UnauthorizedError
 from app.jobs.shard import Generates
-from app.wire import GENERATE_PATH, pack_drawn, unpack_draw
+from app.wire import GENERATE_PATH, PROBE_PATH, Tried, pack_drawn, pack_tried, unpack_draw
+from models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class Engine(Protocol):
         """The engine as one request sees it."""
 
 
+Try = Callable[[ModelSpec, str], Tried]
+"""Tries a model that is not registered, whose weights are stored under a key."""
+
+
 class GenerationServer:
     """Serves an engine from a thread, on a Unix socket or on a TCP address.
 
@@ -51,8 +56,11 @@ class GenerationServer:
     worker's row, so that whoever can read the database, and nobody else, can ask.
     """
 
-    def __init__(self, engine: Engine, listen: str, folder: Path, worker_id: str) -> None:
+    def __init__(
+        self, engine: Engine, try_model: Try, listen: str, folder: Path, worker_id: str
+    ) -> None:
         self._engine = engine
+        self._try = try_model
         self.token = secrets.token_urlsafe(24)
         if listen:
             self._socket, self.address = _tcp(listen)
@@ -88,18 +96,30 @@ class GenerationServer:
             yield
 
         return Starlette(
-            routes=[Route(GENERATE_PATH, self._generate, methods=["POST"])],
+            routes=[
+                Route(GENERATE_PATH, self._generate, methods=["POST"]),
+                Route(PROBE_PATH, self._probe, methods=["POST"]),
+            ],
             exception_handlers={SynthloomError: _problem},
             lifespan=lifespan,
         )
 
     async def _generate(self, request: Request) -> Response:
+        self._check_token(request)
+        answer = await anyio.to_thread.run_sync(self._answer, await request.body())
+        return Response(answer, media_type=MEDIA_TYPE)
+
+    async def _probe(self, request: Request) -> Response:
+        self._check_token(request)
+        asked = await request.json()
+        spec, key = ModelSpec.model_validate(asked["spec"]), str(asked["key"])
+        tried = await anyio.to_thread.run_sync(self._try, spec, key)
+        return Response(pack_tried(tried), media_type=MEDIA_TYPE)
+
+    def _check_token(self, request: Request) -> None:
         shown = request.headers.get("authorization", "")
         if not secrets.compare_digest(shown.encode(), f"Bearer {self.token}".encode()):
             raise UnauthorizedError("Only the service itself may ask a worker.")
-        body = await request.body()
-        answer = await anyio.to_thread.run_sync(self._answer, body)
-        return Response(answer, media_type=MEDIA_TYPE)
 
     def _answer(self, body: bytes) -> bytes:
         draw = unpack_draw(body)

@@ -11,8 +11,9 @@ from typing import TypedDict
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.api import archives, health, jobs, manifest, models, problems, samples
+from app.api import archives, health, jobs, manifest, model_import, models, problems, samples
 from app.api.services import Services
+from app.api.uploads import sweep_left_uploads
 from app.db.migrate import check
 from app.db.session import create_engine
 from app.jobs.dispatch import Dispatcher
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True},
     )
     problems.install(app)
-    for module in (health, models, jobs, samples, manifest, archives):
+    for module in (health, model_import, models, jobs, samples, manifest, archives):
         app.include_router(module.router)
     return app
 
@@ -54,6 +55,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         database = create_engine(settings.sqlalchemy_url)
         check(database)
+        sweep_left_uploads(settings.data_dir, settings.objects_dir)
         services = Services(
             settings, database, LocalStorage(settings.objects_dir), Dispatcher(database)
         )

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     refusal_factor: float = Field(default=10.0, ge=1.0, le=10_000.0)
     """Candidates a shard may draw for each sample it owes before its job fails as dry."""
 
+    max_upload_bytes: int = Field(default=1 << 30, ge=1 << 10)
+    """Largest checkpoint that is taken by `POST /v1/models`, in bytes."""
+
     max_job_samples: int = Field(default=100_000_000, ge=1)
     """Largest job accepted, in samples."""
 

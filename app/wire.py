@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from app.errors import MalformedRequestError
 
 GENERATE_PATH = "/generate"
+PROBE_PATH = "/probe"
 
 _LENGTH = struct.Struct(">I")
-_MOST_HEADER_BYTES = 4_096
+_MOST_HEADER_BYTES = 1 << 20
 
 
 class Draw(NamedTuple):
@@ -93,6 +94,30 @@ def unpack_drawn(body: bytes) -> Drawn:
     finite = _array(rest, 0, np.dtype(np.uint8), shape[0]).astype(np.bool_)
     pixels = _array(rest, shape[0], np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
     return Drawn(pixels, finite)
+
+
+class Tried(NamedTuple):
+    """What a worker says of a model that was tried."""
+
+    report: dict[str, Any]
+    """A `ProbeReport`, as JSON."""
+    names: list[str]
+    images: NDArray[np.uint8]
+    """[classes, images, H, W, C]"""
+
+
+def pack_tried(tried: Tried) -> bytes:
+    """The body of an answer to a probe."""
+    header = {"report": tried.report, "names": tried.names, "shape": list(tried.images.shape)}
+    return _pack(header, [np.ascontiguousarray(tried.images)])
+
+
+def unpack_tried(body: bytes) -> Tried:
+    """The answer of a body. Raises MalformedRequestError."""
+    header, rest = _unpack(body)
+    shape = _shape(header, 5)
+    images = _array(rest, 0, np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
+    return Tried(dict(header["report"]), [str(name) for name in header["names"]], images)
 
 
 def _pack(header: dict[str, Any], arrays: list[NDArray[Any]]) -> bytes:

@@ -26,6 +26,7 @@ from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.memory import use_one_heap
 from app.engine.place import Limits, LoadOnto
+from app.engine.trial import Trials
 from app.errors import ModelCorruptError, StorageFullError, UnavailableError
 from app.generation_server import GenerationServer
 from app.jobs import sweep
@@ -48,8 +49,10 @@ from app.jobs.work import (
 )
 from app.settings import Settings
 from app.storage import LocalStorage
+from app.wire import Tried
 from models.checkpoint import load
 from models.generator import Generator
+from models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +101,16 @@ def _model_loader(database: sa.Engine, storage: LocalStorage) -> LoadOnto:
         return load(catalogue.spec_of(row), storage.path(row.weights_key), device)
 
     return load_model
+
+
+def _trier(settings: Settings, storage: LocalStorage) -> Callable[[ModelSpec, str], Tried]:
+    trials = Trials(choose_device(settings.device))
+
+    def try_model(spec: ModelSpec, key: str) -> Tried:
+        probed = trials.run(spec, storage.path(key))
+        return Tried(probed.report.model_dump(mode="json"), list(probed.names), probed.images)
+
+    return try_model
 
 
 def build_engine(settings: Settings, database: sa.Engine, storage: LocalStorage) -> Engine:
@@ -155,7 +168,13 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     storage = LocalStorage(settings.objects_dir)
     engine = build_engine(settings, database, storage)
     context = build_context(settings, worker_id, database, storage, engine)
-    door = GenerationServer(engine, settings.worker_listen, settings.data_dir / "run", worker_id)
+    door = GenerationServer(
+        engine,
+        _trier(settings, storage),
+        settings.worker_listen,
+        settings.data_dir / "run",
+        worker_id,
+    )
     door.start()
     announce(context, door)
     _register_workflows(context)

@@ -44,6 +44,10 @@ class ModelSummary(BaseModel):
     description: str
     figures: dict[str, Any]
     created: datetime
+    probe: dict[str, Any] | None
+    """What was measured when it was imported; none for models that are shipped."""
+    warnings: list[str]
+    """Why what it makes is not worth serving, if its owner insisted."""
     links: ModelLinks
 
 
@@ -64,7 +68,7 @@ def list_models(services: Provided, tenant: Tenant) -> ModelList:
     """The models that jobs can name."""
     with services.transaction() as session:
         rows = list(catalogue.every(session, tenant))
-    return ModelList(models=[ModelSummary(**_facts(row)) for row in rows])
+    return ModelList(models=[ModelSummary(**facts_of(row)) for row in rows])
 
 
 @router.get("/{name}")
@@ -72,7 +76,7 @@ def get_model(services: Provided, tenant: Tenant, name: str) -> ModelDetail:
     """One model: `name` is its newest version, `name@version` a certain one."""
     with services.transaction() as session:
         row = catalogue.find(session, tenant, name)
-    return ModelDetail(**_facts(row), spec=catalogue.spec_of(row))
+    return ModelDetail(**facts_of(row), spec=catalogue.spec_of(row))
 
 
 @router.get("/{name}/preview.png", response_class=Response, responses=PNG)
@@ -89,7 +93,8 @@ def get_preview(services: Provided, tenant: Tenant, name: str) -> FileResponse:
     )
 
 
-def _facts(row: Model) -> dict[str, Any]:
+def facts_of(row: Model) -> dict[str, Any]:
+    """The members of a model's summary."""
     spec = catalogue.spec_of(row)
     ref = f"/v1/models/{spec.ref}"
     return {
@@ -106,5 +111,7 @@ def _facts(row: Model) -> dict[str, Any]:
         "description": spec.description,
         "figures": spec.figures,
         "created": row.created_at,
+        "probe": row.probe,
+        "warnings": catalogue.warnings_of(row),
         "links": ModelLinks(self=ref, preview=f"{ref}/preview.png"),
     }

@@ -21,7 +21,17 @@ from app.api.exchanges import Exchanges
 from app.db.session import now
 from app.db.tables import Worker
 from app.errors import OverloadedError, SynthloomError, UnavailableError, tree
-from app.wire import GENERATE_PATH, Draw, Drawn, pack_draw, unpack_drawn
+from app.wire import (
+    GENERATE_PATH,
+    PROBE_PATH,
+    Draw,
+    Drawn,
+    Tried,
+    pack_draw,
+    unpack_drawn,
+    unpack_tried,
+)
+from models.spec import ModelSpec
 
 REFRESH_SECONDS = 1.0
 TIMEOUT_SECONDS = 120.0
@@ -83,6 +93,27 @@ class RemoteWorkers:
                     retry_after_seconds=1,
                 ) from error
 
+    def try_model(self, spec: ModelSpec, key: str) -> Tried:
+        """What a worker draws and measures of a model that is not registered.
+
+        Raises UnavailableError when no worker answers, and whatever error the worker gives.
+        """
+        with self._lock:
+            door = self._least_asked()
+        asked = {"spec": spec.model_dump(mode="json"), "key": key}
+        try:
+            answer = door.client.post(PROBE_PATH, json=asked)
+        except httpx.TransportError as error:
+            self._fresh_until = 0.0
+            raise UnavailableError(
+                "The worker did not survive this model, or could not be reached. Look into its "
+                "log; a smaller model may fit.",
+                retry_after_seconds=5,
+            ) from error
+        if answer.status_code != 200:
+            raise _error_of(answer)
+        return unpack_tried(answer.content)
+
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
@@ -94,14 +125,7 @@ class RemoteWorkers:
     def _exchanges(self, draw: Draw) -> Iterator[Exchanges]:
         count = len(draw.z)
         with self._lock:
-            if time.monotonic() >= self._fresh_until:
-                self._refresh()
-            if not self._doors:
-                raise UnavailableError(
-                    "No worker is running that could answer. Try again in a few seconds.",
-                    retry_after_seconds=5,
-                )
-            door = min(self._doors.values(), key=lambda door: door.asked)
+            door = self._least_asked()
             if door.asked and door.asked + count > self._most_asked:
                 raise OverloadedError(
                     "More samples are being waited for than the workers take. Try again in a "
@@ -115,6 +139,16 @@ class RemoteWorkers:
         finally:
             with self._lock:
                 door.asked -= count
+
+    def _least_asked(self) -> _Door:
+        if time.monotonic() >= self._fresh_until:
+            self._refresh()
+        if not self._doors:
+            raise UnavailableError(
+                "No worker is running that could answer. Try again in a few seconds.",
+                retry_after_seconds=5,
+            )
+        return min(self._doors.values(), key=lambda door: door.asked)
 
     def _refresh(self) -> None:
         with self._transaction() as session:

@@ -122,6 +122,8 @@ class Model(Base):
     spec: Mapped[dict[str, Any]]
     weights_key: Mapped[str] = mapped_column(sa.String(200))
     preview_key: Mapped[str | None] = mapped_column(sa.String(200))
+    probe: Mapped[dict[str, Any] | None]
+    """What was measured when it was imported."""
     created_at: Mapped[datetime]
 
 

@@ -14,13 +14,13 @@ from models.declared.mapping import match_tensors
 from models.declared.remap import remap, tensors_of
 from models.declared.walk import trace
 from models.errors import SpecError
-from models.files import WEIGHTS_FILE
+from models.files import ONNX, WEIGHTS_FILE
 from models.importing.limits import Limits
-from models.importing.sandbox import DEFAULT, convert, inspect_onnx
+from models.importing.onnx_file import inspect_onnx, try_onnx
+from models.importing.sandbox import DEFAULT, convert
 from models.onnx_binding import bind
 from models.spec import ModelSpec, Weights
 
-ONNX = "onnx"
 DECLARED = "declared"
 _CHUNK = 1 << 20
 
@@ -70,6 +70,9 @@ def _onnx(path: Path, spec: ImportSpec, workdir: Path, limits: Limits) -> Assemb
     shutil.copyfile(path, weights)
     made = spec.model_spec(_weights(weights))
     bind(facts, made)
+    trial = try_onnx(path, workdir, made, limits)
+    if trial.batch is not None:  # stated with the model, so that no worker has to find it again
+        made = made.model_copy(update={"options": made.options | {"batch": trial.batch}})
     return Assembled(made, weights, ONNX)
 
 

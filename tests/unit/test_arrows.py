@@ -25,9 +25,11 @@ ARROWS: dict[str, set[str]] = {
     "jobs": {"datasets", "catalogue", "db", "storage"} | FOUNDATION,
     "engine": FOUNDATION,
     "wire": FOUNDATION,
+    "imports": {"datasets", "storage", "wire"} | FOUNDATION,
     "generation_server": {"jobs", "wire"} | FOUNDATION,
-    "worker": {"jobs", "engine", "catalogue", "db", "storage", "generation_server"} | FOUNDATION,
-    "api": {"jobs", "datasets", "catalogue", "db", "storage", "wire"} | FOUNDATION,
+    "worker": {"jobs", "engine", "catalogue", "db", "storage", "generation_server", "wire"}
+    | FOUNDATION,
+    "api": {"jobs", "datasets", "imports", "catalogue", "db", "storage", "wire"} | FOUNDATION,
     "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,

@@ -1,0 +1,26 @@
+"""what a model showed when it was tried
+
+Models that were imported carry the report of their probe; shipped ones have none.
+
+Revision: 0004, after 0003
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("models") as batch_op:
+        batch_op.add_column(sa.Column("probe", sa.JSON(), nullable=True))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("models") as batch_op:
+        batch_op.drop_column("probe")

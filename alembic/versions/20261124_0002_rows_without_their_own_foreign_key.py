@@ -1,6 +1,6 @@
 """sample rows without a foreign key of their own
 
-PostgreSQL looked up the job once for each row: two thirds of the time of a shard's insert. Rows
+PostgreSQL looked up the job once for each row: more than half of the time of a shard's insert. Rows
 are written only in the transaction that marks their shard, and a shard names its job.
 
 Revision: 0002, after 0001

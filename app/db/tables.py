@@ -211,7 +211,7 @@ class Sample(Base):
     What follows from the job, the plan or the shard (class name, model hash, seed, size, file
     name, time) is not repeated here; `app.datasets.manifest` puts a full row together.
 
-    No foreign key: PostgreSQL would look the job up once for each row, which took two thirds of
+    No foreign key: PostgreSQL would look the job up once for each row, which took more than half of
     an insert. The transaction that inserts rows holds their job and marks their shard, which has
     the key.
     """

@@ -30,6 +30,7 @@ class Chaos:
         self.settings: dict[str, Any] = {
             "database_url": database_url,
             "shard_samples": 150,
+            "rows_in_database_up_to": 300,  # so that jobs of both kinds are among them
             "shard_window": 3,
             "engine_batch": 64,
             "heartbeat_seconds": 0.5,

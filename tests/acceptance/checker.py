@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from pyarrow import parquet
 
 
 def check_everything(
@@ -35,11 +36,7 @@ def check_everything(
 def _check_job(
     connection: sa.Connection, objects: Path, job: dict[str, Any], asked: dict[str, int]
 ) -> None:
-    rows = _rows(
-        connection,
-        'SELECT "index", file_sha256 FROM samples WHERE job_number = :n ORDER BY "index"',
-        n=job["number"],
-    )
+    rows = _samples(connection, objects, job)
     total = sum(asked.values())
     assert [row["index"] for row in rows] == list(range(total))
     hashes = {row["index"]: bytes(row["file_sha256"]).hex() for row in rows}
@@ -47,6 +44,28 @@ def _check_job(
     path = objects / archive["object_key"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == archive["sha256"]
     _check_archive(path, asked, hashes)
+
+
+def _samples(connection: sa.Connection, objects: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Index and hash of every sample, from where the job keeps its rows and from nowhere else."""
+    in_database = _rows(
+        connection,
+        'SELECT "index", file_sha256 FROM samples WHERE job_number = :n ORDER BY "index"',
+        n=job["number"],
+    )
+    shards = _rows(
+        connection,
+        'SELECT rows_key, rows_sha256 FROM shards WHERE job_number = :n ORDER BY "index"',
+        n=job["number"],
+    )
+    in_files = []
+    for shard in shards:
+        if shard["rows_key"]:
+            path = objects / shard["rows_key"]
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == shard["rows_sha256"]
+            in_files += parquet.read_table(path, columns=["index", "file_sha256"]).to_pylist()
+    assert not (in_files if job["rows_in"] == "database" else in_database)
+    return in_database or in_files
 
 
 def _check_archive(path: Path, asked: dict[str, int], hashes: dict[int, str]) -> None:
@@ -69,7 +88,11 @@ def _stored_files(objects: Path) -> set[str]:
 
 
 def _named_files(connection: sa.Connection) -> set[str]:
-    named = _rows(connection, "SELECT object_key FROM shards UNION SELECT object_key FROM archives")
+    named = _rows(
+        connection,
+        "SELECT object_key FROM shards UNION SELECT rows_key FROM shards"
+        " UNION SELECT object_key FROM archives",
+    )
     return {row["object_key"] for row in named if row["object_key"]}
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from app.datasets.zip_writer import ZipWriter
 from app.errors import DryClassError, JobStoppedError
 from app.jobs.plan import Cell, Plan
-from app.jobs.shard import BATCHES_AHEAD, BATCHES_ASKED, AtOnce, ShardRun
+from app.jobs.shard import BATCHES_AHEAD, BATCHES_ASKED, AtOnce, ShardRun, Submits
 from models.latents import normal
 from tests.builders import image, plan_of, planned, spec
 
@@ -90,12 +90,13 @@ def run(
     encoders: Executor | None = None,
     report: Callable[[int], None] = lambda _: None,
     factor: float = 10.0,
+    submits: Submits | None = None,
 ) -> tuple[ShardRun, bytes]:
     with ThreadPoolExecutor(2) as pool:
         made = ShardRun(
             plan=plan,
             shard=plan.shard(shard),
-            engine=AtOnce(engine),
+            engine=submits or AtOnce(engine),
             encoders=encoders or pool,
             report=report,
             refusal_factor=factor,
@@ -302,6 +303,48 @@ def test_few_batches_wait_however_many_there_are() -> None:
     assert len(made.rows) == 2000
     assert encoders.most <= BATCHES_AHEAD
     assert encoders.waiting == 0
+
+
+class Patient(Arithmetic):
+    """Answers a batch only when it has the next ones, as many as a shard may have asked for."""
+
+    def __init__(self, refuses: Callable[..., NDArray[np.bool_]], last: int) -> None:
+        super().__init__(refuses)
+        self.under_way: list[tuple[Future[Made], Made]] = []
+        self.most = 0
+        self._last = last
+
+    def submit(
+        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
+    ) -> Future[Made]:
+        future: Future[Made] = Future()
+        self.under_way.append((future, self.generate(model, z, labels, batch)))
+        self.most = max(self.most, len(self.under_way))
+        at_the_end = len(self.calls) == self._last
+        while self.under_way and (len(self.under_way) == BATCHES_ASKED or at_the_end):
+            first, made = self.under_way.pop(0)
+            first.set_result(made)
+        return future
+
+
+def test_the_engine_has_the_next_batches_before_it_answers_one() -> None:
+    engine = Patient(lambda z, _: np.zeros(len(z), np.bool_), last=10)
+    made, content = run(small([80], engine_batch=8), engine, submits=engine)
+    assert engine.most == BATCHES_ASKED
+    assert content == run(small([80], engine_batch=8), Arithmetic())[1]
+    assert [row.candidate for row in made.rows] == list(range(80))
+
+
+def test_what_a_stopped_run_asked_for_is_cancelled() -> None:
+    engine = Patient(lambda z, _: np.zeros(len(z), np.bool_), last=500)
+
+    def stop(drawn: int) -> None:
+        raise JobStoppedError("The job was cancelled.")
+
+    with pytest.raises(JobStoppedError):
+        run(small([4000], engine_batch=8), engine, report=stop, submits=engine)
+    assert engine.under_way
+    assert all(future.cancelled() for future, _ in engine.under_way)
 
 
 def test_progress_is_reported_and_never_falls() -> None:

@@ -70,7 +70,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
-    # Its arena keeps the largest activations for ever, 1.6 GiB more for a network of 50 MB at 256
+    # Its arena keeps the largest activations for ever, 1.5 GiB more for a network of 50 MB at 256
     # images a run, and was not faster.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # fatal; what fails is raised, and once is enough

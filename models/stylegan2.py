@@ -31,8 +31,9 @@ from models.stylegan2_layers import (
 )
 from models.stylegan2_noise import noise_of
 
-MEAN_OF = 4096
-"""Latents whose styles are averaged where a file brings no mean: error below 2 % of a deviation."""
+MEAN_OF, MEANS_OF = 1 << 12, 1 << 18
+"""Latents averaged for a mean style that a file lacks, of one class and of all: with up to 64
+classes the error is below 2 % of a deviation, with 1,000 it is 6 %."""
 STREAM = "00" * 32
 AVERAGE_DECAY = 0.995  # of the running mean of styles in training, as in the paper's appendix B
 
@@ -124,12 +125,13 @@ class StyleGan2(Generator):
 
     @torch.no_grad()
     def mean_style(self) -> Tensor:
-        """The mean of the styles of 4,096 latents: float [D], or [classes, D] with classes."""
-        z = _drawn(MEAN_OF, self.latent_size).to(self.device)
+        """The mean style of latents of a fixed seed: float [D], or [classes, D] with classes."""
+        count = max(1, min(MEAN_OF, MEANS_OF // max(self.class_count, 1)))
+        z = _drawn(count, self.latent_size).to(self.device)
         if self.label is None:
             return self.map(z, None).mean(0)
         means = [
-            self.map(z, torch.full((MEAN_OF,), label, device=z.device)).mean(0)
+            self.map(z, torch.full((count,), label, device=z.device)).mean(0)
             for label in range(self.class_count)
         ]
         return torch.stack(means)

@@ -59,7 +59,7 @@ def _options(config: TrainingConfig, corpus: Corpus) -> dict[str, JsonValue]:
             "mapping_layers": 4,
             "channel_base": 64 * config.base,
             "channel_max": 8 * config.base,
-            "noise": "off",  # it would be drawn of each latent, which costs more than the network
+            "noise": "off",  # small images have no texture that it would be for
         }
     if config.architecture not in ("cgan", "cvae"):
         return {}

@@ -63,4 +63,5 @@ def environment(device: torch.device) -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": version("numpy"),
+        "onnxruntime": version("onnxruntime"),
     }

@@ -293,7 +293,8 @@ def test_the_environment_says_what_pixels_may_depend_on() -> None:
     found = environment(torch.device("cpu"))
     assert found["device"] == "cpu"
     assert found["torch"] == torch.__version__
-    assert all(found[name] for name in ("device_name", "machine", "python", "numpy"))
+    names = ("device_name", "machine", "python", "numpy", "onnxruntime")
+    assert all(found[name] for name in names)
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Pictures of the documents, from what a run has written: `python -m tests.benchmarks.pictures`.
+"""Pictures of the documents, from what a run has written.
 
 Reads `build/bench.json` and `build/profile.json`; a picture whose figures are not there is left
 as it is.
@@ -134,7 +134,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def main() -> None:
+def draw() -> None:
     """Draw what there are figures for."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     profile = _read(PROFILE)
@@ -143,7 +143,3 @@ def main() -> None:
         drawn[name] = draw_profiles(profile, parts, PICTURES / name)
     for name, there in drawn.items():
         sys.stdout.write(f"{PICTURES / name}: {'drawn' if there else 'no figures, left alone'}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -38,7 +38,8 @@ MOST_SECONDS = 90.0
 STAGES: tuple[tuple[str, str], ...] = (
     (r"models/latents\.py", "latents"),
     (r"to_levels|to_pixels", "uint8"),
-    (r"app/engine/|models/|torch/", "device"),
+    (r"models/(spec|registry|files)\.py", "request and plan"),
+    (r"app/engine/|/models/\w+\.py|torch/", "device"),
     (r"sha256|hashlib", "hashes"),
     (r"app/datasets/(png|encoders|webp|jpeg|decoding)\.py", "encoding"),
     (r"dbos/", "durable engine"),

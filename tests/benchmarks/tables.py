@@ -1,4 +1,4 @@
-"""Tables of docs/performance.md, from what a run has written: `python -m tests.benchmarks.tables`.
+"""`python -m tests.benchmarks.tables`: docs/performance.md from what was measured.
 
 Each stands between two marks, `<!-- NAME -->` and `<!-- end NAME -->`; what is around them stays.
 """
@@ -15,7 +15,8 @@ from models.files import write_atomically
 from tests.benchmarks.report import GOALS
 
 FIGURES = Path("build/bench.json")
-DOCUMENT = Path("docs/performance.md")
+DOCUMENTS = Path("docs")
+DOCUMENT = DOCUMENTS / "performance.md"
 Figures = Mapping[str, float]
 
 ROWS: tuple[tuple[str, str, str], ...] = (
@@ -96,10 +97,29 @@ def cost_table(figures: Figures) -> Iterator[str]:
         yield f"| {samples:,} | {each:,.1f} | {figures[f'n_{samples}_worker_mib']:,.0f} MiB |"
 
 
+def pictures(names: Mapping[str, str]) -> Iterator[str]:
+    """Those that have been drawn: name → what they show."""
+    for name, what in names.items():
+        if (DOCUMENTS / "pictures" / name).exists():
+            yield ""
+            yield f"![{what}](pictures/{name})"
+
+
+CURVES = {
+    "cost.png": "Time a sample against N and against the number of classes; samples a second of "
+    "many jobs at once"
+}
+STAGES = {
+    "job-stages.png": "Cores by thread and stage of a worker during jobs of two networks",
+    "request-stages.png": "Cores by thread and stage of API and worker under waiting requests",
+}
+
 TABLES: Mapping[str, Callable[[Figures], Iterator[str]]] = {
     "figures": figures_table,
     "servers": servers_table,
     "cost": cost_table,
+    "curves": lambda _: pictures(CURVES),
+    "stages": lambda _: pictures(STAGES),
 }
 
 
@@ -120,7 +140,10 @@ def _numbers(figures: Figures, pattern: str) -> list[int]:
 
 
 def main() -> None:
-    """Write the tables of the last run into the document."""
+    """Draw the pictures of the last run, and write its tables into the document."""
+    from tests.benchmarks.pictures import draw
+
+    draw()
     figures = json.loads(FIGURES.read_text())
     write_atomically(DOCUMENT, written(DOCUMENT.read_text(), figures).encode())
     sys.stdout.write(f"{DOCUMENT}: {', '.join(TABLES)} written from {FIGURES}\n")

@@ -6,6 +6,7 @@ Revision: ${up_revision}, after ${down_revision | comma,n}
 from __future__ import annotations
 
 import sqlalchemy as sa
+
 from alembic import op
 ${imports if imports else ""}
 revision = ${repr(up_revision)}

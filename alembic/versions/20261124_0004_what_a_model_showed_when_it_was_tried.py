@@ -8,6 +8,7 @@ Revision: 0004, after 0003
 from __future__ import annotations
 
 import sqlalchemy as sa
+
 from alembic import op
 
 revision = "0004"

@@ -20,6 +20,7 @@ from models.errors import CheckpointError
 from models.onnx_graph import EXPORT, FLOATS, WHOLE, GraphFacts, Port, refusal
 from models.onnx_operators import ALLOWED
 from models.onnx_sizes import check_sizes
+from models.onnx_wire import check_wire
 from models.onnx_wiring import last_operators, table_rows
 
 FILE_BYTES_LIMIT: Final = (1 << 31) - 1  # of protobuf
@@ -91,6 +92,7 @@ def _parse(content: bytes) -> ModelProto:
     for start, kind in OTHER_KINDS:
         if content.startswith(start):
             raise CheckpointError(f"this is no ONNX file but {kind}")
+    check_wire(content)
     model = ModelProto()
     try:
         model.ParseFromString(content)

@@ -379,3 +379,43 @@ def test_sizes_that_follow_from_the_batch_are_allowed():
         ],
     )
     assert inspect(graph.SerializeToString()).peak_elements == 30
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
+
+
+def field(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+VERSION = b"\x08\x09"
+OVERGROWN = {
+    "two-byte nodes": (field(7, b"\x0a\x00" * 2_000_000), "more than 500000 fields"),
+    "two-byte constants": (field(7, b"\x2a\x00" * 2_000_000), "more than 500000 fields"),
+    "sides of a shape": (field(7, field(5, field(1, b"\x01" * (20 << 20)))), "number by number"),
+    "whole numbers": (field(7, field(5, field(7, b"\x01" * (20 << 20)))), "number by number"),
+    "a group": (b"\x0b", "cut off"),
+    "an endless number": (b"\xff" * 11, "cut off"),
+    "a length beyond the end": (b"\x3a\x7f\x00", "cut off"),
+}
+
+
+@pytest.mark.parametrize("case", OVERGROWN)
+def test_what_would_grow_in_memory_is_refused_before_it_is_parsed(case, monkeypatch):
+    """Two bytes of a file are a hundred once parsed."""
+    monkeypatch.setattr("models.onnx_inspection.ModelProto", None)
+    content, sentence = OVERGROWN[case]
+    with pytest.raises(CheckpointError, match=sentence):
+        inspect(VERSION + content)
+
+
+def test_messages_inside_messages_have_an_end():
+    content = b""
+    for _ in range(60):
+        content = field(1, field(5, field(6, content)))  # a graph in an attribute of a node
+    with pytest.raises(CheckpointError, match="nested more than 100"):
+        inspect(VERSION + field(7, content))

@@ -20,6 +20,10 @@ CHUNK_BYTES: Final = 4 << 20
 END, END64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 LOCAL = struct.Struct("<4s5H3L2H")
 ENCRYPTED: Final = 0x1
+UNREADABLE: Final = (
+    zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OSError,
+)  # fmt: skip
+"""What zipfile raises for a directory that lies; OSError where it seeks before the file."""
 EXPORT_MARKS: Final = ("archive_format", "serialized_exported_program.json", "archive_version")
 PACKAGE_MARKS: Final = (".data/python_version", ".data/extern_modules")
 CHECKPOINTS: Final = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".pkl")
@@ -46,7 +50,7 @@ def read_members(stream: BinaryIO, size: int) -> dict[str, Member]:
         if any(entry.compress_type or entry.flag_bits & ENCRYPTED for entry in entries):
             raise UnsupportedCheckpointError(Kind.COMPRESSED_MEMBERS)
         return {entry.filename: _member(stream, entry, size) for entry in entries}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError) as error:
+    except UNREADABLE as error:
         raise _damaged("its list of members is cut off or contradicts itself") from error
 
 

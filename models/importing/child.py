@@ -103,7 +103,7 @@ def _peak_bytes(status: int | None) -> int:
 
 def _become_nobody() -> bool:
     """Root gives its rights up; the descriptors stay open."""
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # not every system has them
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from models.errors import CheckpointError
 from models.header import HEADER_BYTES_LIMIT, LENGTH_BYTES, Entry, parse_header
-from models.importing.archive import chunks
+from models.importing.archive import CHUNK_BYTES, chunks
 from models.importing.errors import Kind, UnsupportedCheckpointError, shown
 from models.importing.formats import Format, identify
 from models.importing.limits import Limits
@@ -155,10 +155,10 @@ def _copy(source: BinaryIO, output: BinaryIO, region: tuple[int, int], tensor: T
             with np.errstate(over="ignore", invalid="ignore"):
                 kept = numbers.view("<f8").astype("<f4")
             bad += count_non_finite(kept.view("<u1"), "F32")
-            output.write(kept.tobytes())
+            output.write(kept.data)
         else:
             bad += count_non_finite(numbers, tensor.dtype)
-            output.write(numbers.tobytes())
+            output.write(numbers.data)
     return bad
 
 
@@ -183,7 +183,9 @@ def _numbers(source: BinaryIO, region: tuple[int, int], tensor: Tensor) -> Itera
     view = np.lib.stride_tricks.as_strided(
         whole, tensor.shape, [item * step for step in tensor.strides], writeable=False
     )
-    yield np.ascontiguousarray(view).reshape(-1).view("<u1")
+    ordered = np.ascontiguousarray(view).reshape(-1).view("<u1")
+    for begin in range(0, length, CHUNK_BYTES):
+        yield ordered[begin : begin + CHUNK_BYTES]
 
 
 def count_non_finite(content: Numbers, dtype: str) -> int:

@@ -156,8 +156,10 @@ def _ask(request: dict[str, Any], folder: str, limits: Limits, memory: int) -> A
         try:
             said = _listen(child, json.dumps(request).encode() + b"\n", limits.seconds, memory)
             child.wait(timeout=limits.seconds)
+        except subprocess.TimeoutExpired as error:
+            raise UnsupportedCheckpointError(Kind.OUT_OF_TIME, "it does not end") from error
         finally:
-            with suppress(ProcessLookupError):
+            if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
     return _understood(said)
 

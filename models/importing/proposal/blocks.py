@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Shape = tuple[int, ...]
 
@@ -44,13 +44,18 @@ class Block(NamedTuple):
         return self.weight[0] if self.weight else 0
 
 
-def blocks_of(tensors: Iterable[tuple[str, Shape]], in_order: bool) -> list[Block]:
-    """The layers in the file's order, or in that of their names with numbers by value."""
+Order = Literal["file", "natural", "plain"]
+
+
+def blocks_of(tensors: Iterable[tuple[str, Shape]], order: Order) -> list[Block]:
+    """The layers in the file's order, or in that of their names: numbers by value, or as text."""
     layers: dict[str, dict[str, Shape]] = {}
     for name, shape in tensors:
         layer, _, word = name.rpartition(".")
         layers.setdefault(PARAMETRISED.sub("", layer), {})[word] = shape
-    names = list(layers) if in_order else sorted(layers, key=_natural)
+    names = list(layers)
+    if order != "file":
+        names.sort(key=_natural if order == "natural" else None)
     return [_block(name, layers[name]) for name in names]
 
 

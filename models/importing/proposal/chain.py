@@ -5,7 +5,9 @@ Each layer's channels must be those of the layer before it; that decides nearly 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import permutations
 from math import isqrt
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from models.errors import ModelError
 from models.importing.proposal.blocks import Block, Sort
 
 WEIGHTED = (Sort.LINEAR, Sort.CONV)
+PARTS = 5
 NORMS = (Sort.BATCH_NORM, Sort.NORM)
 
 
@@ -44,14 +47,27 @@ class Chain(NamedTuple):
 
 
 def follow(blocks: Sequence[Block]) -> Chain:
-    """The chain in the order given, or with norms that were registered apart put in between."""
+    """The chain in the order given; else with norms that were registered apart put in between, or
+    with the parts of the network, each of which has its layers in order, in another order."""
     try:
         return _Walk(blocks).chain()
     except NoProposalError:
-        mixed = _interleaved(blocks)
-        if mixed == list(blocks):
-            raise
-        return _Walk(mixed).chain()
+        for other in (_interleaved(blocks), *_rearranged(blocks)):
+            with suppress(NoProposalError):
+                return _Walk(other).chain()
+        raise
+
+
+def _rearranged(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    """Parts by the first words of their names, in every order; a file of safetensors is sorted."""
+    for depth in (1, 2, 3):
+        parts: dict[str, list[Block]] = {}
+        for block in blocks:
+            parts.setdefault(".".join(block.name.split(".")[:depth]), []).append(block)
+        if 1 < len(parts) <= PARTS:
+            for some in permutations(parts.values()):
+                yield [block for part in some for block in part]
+            return
 
 
 def _interleaved(blocks: Sequence[Block]) -> list[Block]:

@@ -15,7 +15,7 @@ from models.declared.mapping import match_tensors
 from models.declared.walk import trace
 from models.errors import ModelError
 from models.importing.proposal.assembly import Assembly
-from models.importing.proposal.blocks import Block, Sort, blocks_of
+from models.importing.proposal.blocks import Block, Order, Sort, blocks_of
 from models.importing.proposal.chain import Chain, NoProposalError, follow
 from models.importing.proposal.recipes import unknowns_of
 from models.importing.proposal.selection import Selection, select
@@ -50,12 +50,11 @@ class Proposal:
     images only.
     """
 
-    def __init__(self, report: Report, name: str, licence: str) -> None:
+    def __init__(self, report: Report, name: str, licence: str, order: Order) -> None:
         self._report = report
         self._fixed = {"name": name, "licence": licence}
         rows = [(row.name, row.shape) for row in report.tensors]
-        blocks = blocks_of(rows, in_order=report.format != "safetensors")
-        self._selection = select(blocks)
+        self._selection = select(blocks_of(rows, order))
         kept = self._selection.kept
         tables = [block for block in kept if block.sort is Sort.EMBEDDING]
         self._chain = follow([block for block in kept if block.sort is not Sort.EMBEDDING])
@@ -154,18 +153,43 @@ class Proposal:
             if given == limit:
                 return
 
+    def document(self) -> dict[str, JsonValue]:
+        """All of it as JSON: facts, questions with their candidates, and the likeliest spec."""
+        return {
+            "facts": list(self.facts),
+            "questions": [
+                {
+                    "name": unknown.name,
+                    "question": unknown.question,
+                    "settled": unknown.name in self.settled,
+                    "candidates": [{"label": c.label, "why": c.why} for c in unknown.candidates],
+                }
+                for unknown in self.open
+            ],
+            "spec": self.spec().model_dump(mode="json", exclude_defaults=True),
+        }
+
     def _labels(self, answers: Mapping[str, int]) -> dict[str, str]:
         return {u.name: u.candidates[answers[u.name]].label for u in self.open}
 
 
+SORTED: Final[tuple[Order, ...]] = ("natural", "plain")
+
+
 def propose(report: Report, name: str, licence: str = "unknown") -> Proposal:
-    """What the tensors of `report` are, as specs; NoProposalError says where it got lost."""
-    try:
-        return Proposal(report, name, licence)
-    except NoProposalError:
-        raise
-    except ModelError as error:
-        raise NoProposalError(str(error)) from error
+    """What the tensors of `report` are, as specs; NoProposalError says where it got lost.
+
+    The order of a state dict is mostly that of the layers; safetensors are sorted, so that their
+    names have to tell it.
+    """
+    first: ModelError | None = None
+    orders: tuple[Order, ...] = SORTED if report.format == "safetensors" else ("file", *SORTED)
+    for order in orders:
+        try:
+            return Proposal(report, name, licence, order)
+        except ModelError as error:
+            first = first or error
+    raise NoProposalError(str(first)) from first
 
 
 def _moved_up(unknown: Unknown, number: int) -> Unknown:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from models.importing.parts import GENERATOR, OTHERS
+from models.importing.parts import AVERAGED, GENERATOR, OTHERS
 from models.importing.proposal.blocks import Block, Sort
 
 ENCODER: Final = re.compile(r"^(enc|encoder|fc_?mu|mu|mean|fc_?var|log_?var|logvar|sigma)", re.I)
@@ -34,6 +34,10 @@ def select(blocks: Sequence[Block]) -> Selection:
     heads = [_head(block.name) for block in blocks]
     is_generator = [bool(GENERATOR.search(head)) for head in heads]
     is_other = [bool(OTHERS.search(head) or ENCODER.search(head)) for head in heads]
+    averaged = next((h for h, is_g in zip(heads, is_generator, strict=True)
+                     if is_g and AVERAGED.search(h)), None)  # fmt: skip
+    if averaged is not None:
+        is_other = [head != averaged for head in heads]
     if any(is_generator) and any(is_other):
         kept = [b for b, other in zip(blocks, is_other, strict=True) if not other]
         ignored = [b for b, other in zip(blocks, is_other, strict=True) if other]

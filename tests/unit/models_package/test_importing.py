@@ -223,6 +223,7 @@ def test_a_taken_over_child_can_do_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     ("task", "kind"),
     [
         ("endless", Kind.OUT_OF_TIME),
+        ("lingering", Kind.OUT_OF_TIME),
         ("silent", Kind.CRASHED),
         ("talkative", Kind.CRASHED),
         ("nonsense", Kind.CRASHED),
@@ -234,7 +235,10 @@ def test_whatever_the_child_does_the_parent_goes_on(
 ) -> None:
     with pytest.raises(UnsupportedCheckpointError) as caught:
         run_task(
-            f"children.{task}", monkeypatch, tmp_path, seconds=2.0 if task == "endless" else 60.0
+            f"children.{task}",
+            monkeypatch,
+            tmp_path,
+            seconds=2.0 if kind is Kind.OUT_OF_TIME else 60.0,
         )
     assert caught.value.kind is kind
     assert list((tmp_path / "work").iterdir()) == []

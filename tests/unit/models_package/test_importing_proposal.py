@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from models.declared.import_spec import ImportSpec
@@ -224,6 +225,13 @@ def trained(net: Net) -> Net:
     return net.eval().requires_grad_(False)
 
 
+def opened_sorted(state: dict[str, Tensor]) -> tuple[Report, bytes]:
+    """The same through a file of safetensors, which sorts its tensors."""
+    content, output = save({name: t.contiguous() for name, t in state.items()}), io.BytesIO()
+    report = run(io.BytesIO(content), output, {"size": len(content), "limits": {}})
+    return Report.model_validate(report), output.getvalue()
+
+
 def opened(value: Any) -> tuple[Report, bytes]:
     content, output = saved(value), io.BytesIO()
     report = run(io.BytesIO(content), output, {"size": len(content), "limits": {}})
@@ -257,6 +265,31 @@ def test_one_of_the_first_twelve_computes_the_same(name: str) -> None:
     assert right, [unknown.candidates for unknown in proposal.unknowns]
     assert len(right[0].spec.classes) == classes
     assert all(len(unknown.candidates) <= 3 for unknown in proposal.unknowns)
+
+
+@pytest.mark.parametrize("name", [n for n in NETS if n not in ("norms-apart", "styled")])
+@torch.no_grad()
+def test_the_order_of_a_file_that_is_sorted_is_found(name: str) -> None:
+    torch.manual_seed(1)
+    net = trained(NETS[name][0]())
+    report, content = opened_sorted(net.state_dict())
+    assert any(agree(net, one.spec, content) for one in propose(report, "net").tries())
+
+
+@torch.no_grad()
+def test_averaged_weights_in_one_dictionary_come_first() -> None:
+    torch.manual_seed(1)
+    old, net = trained(dcgan(32)), trained(dcgan(32))
+    state = {f"G.{n}": t for n, t in old.state_dict().items()}
+    state |= {f"G_ema.{n}": t for n, t in net.state_dict().items()}
+    report, content = opened(state)
+    assert agree(net, propose(report, "net").spec(), content)
+
+
+def test_it_is_a_document_that_a_person_can_answer() -> None:
+    document = proposal_of(vae(10).state_dict()).document()
+    assert [q["name"] for q in document["questions"]] == ["inputs", "output", "activation"]
+    assert ImportSpec.model_validate(document["spec"]).latent_size == 10
 
 
 AT_FIRST = [name for name in NETS if name not in ("latent-first", "one-hot-gan")]

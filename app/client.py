@@ -42,6 +42,7 @@ from app.client_errors import (
 from app.client_types import (
     Answer,
     Estimate,
+    Inspection,
     Job,
     JobPage,
     JobRequest,
@@ -55,6 +56,7 @@ from app.client_types import (
 
 DEFAULT_URL = "http://127.0.0.1:8008"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+UPLOAD_TIMEOUT_SECONDS = 600.0
 FIRST_POLL_SECONDS = 0.05
 POLL_GROWTH = 1.5
 SLOWEST_POLL_SECONDS = 1.0
@@ -118,6 +120,21 @@ class Client:
     def preview(self, name: str) -> bytes:
         """A PNG contact sheet of the model, one class a row."""
         return self._send("GET", f"/v1/models/{_segment(name)}/preview.png").content
+
+    def inspect_model(self, path: Path, **fields: str) -> Inspection:
+        """What a file of weights is, and what can't be told from it; nothing of it is kept.
+
+        fields: `name`, `licence`, `tries` (how many ways to read it are drawn).
+        """
+        return self._upload(Inspection, "/v1/models/inspect", path, fields)
+
+    def import_model(self, path: Path, **fields: str) -> Model:
+        """Registers a file of weights; the same content again is the model that is there.
+
+        fields: `spec` (JSON), or `name`, `version`, `licence` and `answers` (JSON);
+        `accept_degenerate`.
+        """
+        return self._upload(Model, "/v1/models", path, fields)
 
     # Jobs
 
@@ -221,6 +238,19 @@ class Client:
 
     def _answer(self, kind: type[A], method: str, path: str, **options: Any) -> A:
         return _parsed(kind, self._send(method, path, **options))
+
+    def _upload(self, kind: type[A], route: str, path: Path, fields: dict[str, str]) -> A:
+        def send() -> httpx.Response:
+            with path.open("rb") as file:
+                return self._send_once(
+                    "POST",
+                    route,
+                    files={"weights": (path.name, file)},
+                    data=fields,
+                    timeout=UPLOAD_TIMEOUT_SECONDS,
+                )
+
+        return _parsed(kind, self._retrying()(send))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._retrying()(self._send_once, method, path, **options)

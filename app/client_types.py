@@ -41,6 +41,10 @@ class Model(Answer):
     description: str = ""
     figures: dict[str, Any] = {}
     created: datetime | None = None
+    probe: dict[str, Any] | None = None
+    """What was measured when it was imported."""
+    warnings: list[str] = []
+    """Why what it makes is not worth serving, if its owner insisted."""
     spec: dict[str, Any] | None = None
     """The whole specification; only in the answer about one model."""
 
@@ -48,6 +52,41 @@ class Model(Answer):
     def reference(self) -> str:
         """`name@version`, which a job can ask for."""
         return f"{self.name}@{self.version}"
+
+
+class Candidate(Answer):
+    """One answer to a question that weights leave open."""
+
+    label: str
+    why: str
+
+
+class Unknown(Answer):
+    """A question that weights leave open; the first candidate is the likeliest."""
+
+    name: str
+    question: str
+    candidates: list[Candidate]
+
+
+class Reading(Answer):
+    """One way to read a file, and a contact sheet (PNG, base64) of what it draws then."""
+
+    answers: dict[str, str]
+    spec: dict[str, Any]
+    findings: list[dict[str, str]]
+    preview: str | None
+
+
+class Inspection(Answer):
+    """What a file of weights is. `spec` is the import spec of the likeliest reading."""
+
+    format: str
+    tensors: list[dict[str, Any]]
+    facts: list[str]
+    unknowns: list[Unknown]
+    spec: dict[str, Any] | None
+    tries: list[Reading]
 
 
 class JobState(StrEnum):

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
+from app.cli.model_import import import_model
 from app.cli.terminal import plain, print_json, print_table, stdout
 from app.client_types import Model
 
 models = typer.Typer(no_args_is_help=True, help="List and look at the models of the service.")
+
+models.command("import")(import_model)
 
 NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
@@ -81,7 +84,7 @@ def _row(model: Model) -> tuple[object, ...]:
         len(model.classes),
         _image(model),
         model.licence,
-        model.description,
+        model.description if not model.warnings else "DEGENERATE: see `models show`",
     )
 
 
@@ -94,6 +97,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         ("image", _image(model)),
         ("licence", model.licence),
         ("sha256", model.sha256),
+        *(("warning", warning) for warning in model.warnings),
     ]
     figures = [(name.replace("_", " "), _figure(value)) for name, value in model.figures.items()]
     return facts + figures

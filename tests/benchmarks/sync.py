@@ -60,7 +60,11 @@ def measure(
         yield _ceiling()
         servers: dict[str, Open] = {OURS: synthloom}
         if rivals:
-            servers |= {name: rival.open for name, rival in RIVALS.items() if rival.install()}
+            for name, rival in RIVALS.items():
+                if rival.install():
+                    servers[name] = rival.open
+                else:
+                    say(f"{name} is absent: {rival.requirement} could not be installed")
         for suffix, network in NETWORKS.items():
             with tempfile.TemporaryDirectory(prefix="synthloom-bench-") as name:
                 plan = _Plan(Path(name), network, suffix, rounds, seconds, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import uuid
 from contextlib import ExitStack
@@ -54,6 +55,9 @@ def worker(
         if supervised:
             stop_with_parent()
             show_life(settings.hang_seconds)
+        # Before torch: its threads sleep while they wait for each other. Spinning, as is their
+        # default, takes the processor from the encoders and the API, and then from themselves.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Only now, because it loads torch, which takes its time.
         from app.worker import run_worker
 

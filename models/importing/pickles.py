@@ -12,7 +12,7 @@ from models.importing.errors import Kind, UnsupportedCheckpointError
 from models.importing.globals import named
 from models.importing.machine import Machine, Persistent
 
-STEPS: Final = 2_000_000
+STEPS: Final = 1_000_000
 """Opcodes of all pickles of a file; a state dict has about 30 a tensor."""
 
 

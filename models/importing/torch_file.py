@@ -17,7 +17,7 @@ from models.importing.globals import storage_dtype
 from models.importing.pickles import Budget, read_pickle
 from models.importing.values import ITEM_BYTES, UNTYPED, Global, Storage
 
-PICKLE_BYTES: Final = 32 << 20
+PICKLE_BYTES: Final = 8 << 20
 MAGIC_NUMBER: Final = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION: Final = 1001
 STORAGES: Final = 50_000

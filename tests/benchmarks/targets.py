@@ -138,7 +138,15 @@ class Rival:
         if ready.exists():
             return True
         venv.create(folder, with_pip=True, clear=True)
-        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", self.requirement]
+        command = [
+            str(folder / "bin" / "python"),
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            self.requirement,
+        ]
         if subprocess.run(command, check=False, stdout=sys.stderr).returncode:
             return False
         [packages] = folder.glob("lib/python*/site-packages")

@@ -18,7 +18,7 @@ SIGNS = 20
 
 
 def stop_with_parent() -> None:
-    """Watch standard input, a pipe from the parent: when it closes, stop like on SIGTERM."""
+    """Watch standard input, which the parent holds open: when it closes, stop like on SIGTERM."""
     threading.Thread(target=_watch, name="parent", daemon=True).start()
 
 
@@ -33,8 +33,11 @@ def show_life(hang_seconds: float) -> None:
 
 
 def _watch() -> None:
-    while sys.stdin.buffer.read(1 << 10):
-        continue
+    # A socket whose other end died with signs unread is reset, not closed. Read by its descriptor:
+    # the lock of a buffered reader that waits in a thread aborts an interpreter that shuts down.
+    with contextlib.suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1 << 10):
+            continue
     os.kill(os.getpid(), signal.SIGTERM)
 
 

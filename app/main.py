@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from app.api import archives, health, jobs, manifest, model_import, models, problems, samples
 from app.api.services import Services
-from app.api.uploads import sweep_left_uploads
+from app.api.uploads import prepare_uploads
 from app.db.migrate import check
 from app.db.session import create_engine
 from app.jobs.dispatch import Dispatcher
@@ -55,7 +55,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         database = create_engine(settings.sqlalchemy_url)
         check(database)
-        sweep_left_uploads(settings.data_dir, settings.objects_dir)
+        prepare_uploads(settings.data_dir, settings.objects_dir)
         services = Services(
             settings, database, LocalStorage(settings.objects_dir), Dispatcher(database)
         )

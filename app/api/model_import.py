@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,11 @@ from app import catalogue
 from app.api.models import ModelDetail, facts_of
 from app.api.services import Provided, Services, Tenant
 from app.api.uploads import Upload, received
-from app.errors import ModelSpecNeededError, SynthloomError, ValidationError
+from app.errors import SynthloomError, ValidationError
 from app.imports import reading
 from app.imports.trying import check, tried
 from models.declared.import_spec import ImportSpec
-from models.importing.proposal.propose import Proposal
+from models.spec import NAME_PATTERN
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -135,13 +136,7 @@ def _import(services: Services, tenant: str, upload: Upload) -> tuple[ModelDetai
 def _spec_of(upload: Upload) -> ImportSpec:
     if stated := upload.fields.get("spec", "").strip():
         return reading.parsed_spec(stated.encode())
-    if reading.is_onnx(upload.file):
-        raise ModelSpecNeededError(
-            "An ONNX graph needs a spec: name, licence, family, image, latent_size, classes, "
-            'value_range, and "architecture": "onnx". Ask /v1/models/inspect for its inputs.',
-            proposal=_graph(upload).model_dump(),
-        )
-    spec = reading.answered(_proposal(upload), _answers(upload))
+    spec = reading.answered(_look(upload), _answers(upload))
     version = upload.fields.get("version", spec.version)
     return reading.parsed_spec(
         json.dumps(spec.model_dump(mode="json") | {"version": version}).encode()
@@ -158,36 +153,32 @@ def _answers(upload: Upload) -> dict[str, str]:
     return {str(question): str(answer) for question, answer in answers.items()}
 
 
-def _proposal(upload: Upload) -> Proposal:
+def _look(upload: Upload) -> reading.Look:
     name, licence = upload.fields.get("name", "").strip(), upload.fields.get("licence", "").strip()
     if not name:
         raise ValidationError("Give the model a `name`, or send a spec that has one.")
-    report = reading.report_of(upload.file, upload.folder)
-    return reading.proposal_of(report, name, licence or reading.UNKNOWN_LICENCE)
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValidationError(
+            f"{name[:80]!a} can't be a model's name: 1 to 64 of a-z, 0-9, '.', '_' and '-', with a "
+            "letter or digit at both ends."
+        )
+    return reading.look_into(upload.file, upload.folder, name, licence or reading.UNKNOWN_LICENCE)
 
 
 def _inspect(services: Services, upload: Upload) -> Inspection:
-    if reading.is_onnx(upload.file):
-        return _graph(upload)
-    report = reading.report_of(upload.file, upload.folder)
-    rows = [row.model_dump(mode="json") for row in report.tensors[:SHOWN_TENSORS]]
-    fields = upload.fields
-    try:
-        proposal = reading.proposal_of(
-            report,
-            fields.get("name") or "imported",
-            fields.get("licence") or reading.UNKNOWN_LICENCE,
-        )
-    except ModelSpecNeededError as error:
-        return Inspection(
-            format=report.format, tensors=rows, facts=[error.detail], unknowns=[], spec=None,
-            tries=[],
-        )  # fmt: skip
-    said = reading.described(proposal)
-    tries = [_tried(services, upload, number, each.answers, each.spec)
-             for number, each in enumerate(proposal.tries(_tries(upload)))
-             if number < _tries(upload)]  # fmt: skip
-    return Inspection(format=report.format, tensors=rows, tries=tries, **said)
+    count = _tries(upload)
+    fields = {"name": "imported"} | upload.fields
+    look = _look(upload._replace(fields=fields))
+    tries = look.proposal.tries(count) if look.proposal and count else ()
+    return Inspection(
+        format=look.format,
+        tensors=look.tensors[:SHOWN_TENSORS],
+        tries=[
+            _tried(services, upload, number, answers, spec)
+            for number, (answers, spec) in enumerate(tries)
+        ],
+        **reading.described(look),
+    )
 
 
 def _tries(upload: Upload) -> int:
@@ -217,14 +208,3 @@ def _tried(
         findings=[finding.model_dump(mode="json") for finding in trial.report.findings],
         preview=base64.b64encode(trial.preview).decode(),
     )
-
-
-def _graph(upload: Upload) -> Inspection:
-    facts = reading.graph_of(upload.file, upload.folder)
-    ports = [
-        {"name": port.name, "dtype": port.dtype, "shape": list(port.shape), "role": role}
-        for role, group in (("input", facts.inputs), ("output", facts.outputs))
-        for port in group
-    ]
-    said = [f"{port['role']} {port['name']}: {port['dtype']} {port['shape']}" for port in ports]
-    return Inspection(format="onnx", tensors=ports, facts=said, unknowns=[], spec=None, tries=[])

@@ -51,9 +51,7 @@ async def received(
         raise UnsupportedMediaTypeError(
             f"Send a form: `Content-Type: multipart/form-data` with the file as `{file_field}`."
         )
-    base = data_dir / FOLDER
-    await run_in_threadpool(base.mkdir, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base) as name:
+    with tempfile.TemporaryDirectory(dir=data_dir / FOLDER) as name:
         folder = Path(name)
         try:
             fields = await _store(request, folder, file_field, most_bytes)
@@ -66,9 +64,10 @@ async def received(
         yield Upload(folder / "file", fields, folder)
 
 
-def sweep_left_uploads(*bases: Path) -> None:
+def prepare_uploads(data_dir: Path, objects_dir: Path) -> None:
     """Remove what a server that was killed had received, or had handed to a worker."""
-    for base in bases:
+    (data_dir / FOLDER).mkdir(parents=True, exist_ok=True)
+    for base in (data_dir, objects_dir):
         for folder in (base / FOLDER).glob("*"):
             with suppress(OSError):  # another server may sweep too
                 if time.time() - folder.stat().st_mtime > LEFT_SECONDS:

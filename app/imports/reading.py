@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app import errors
 from models.declared.import_spec import ImportSpec, read_import_spec
@@ -16,9 +16,8 @@ from models.importing.formats import Format, identify
 from models.importing.onnx_file import inspect_onnx
 from models.importing.proposal.chain import NoProposalError
 from models.importing.proposal.propose import Proposal, propose
-from models.importing.report import Report
 from models.importing.sandbox import convert
-from models.onnx_graph import GraphFacts
+from models.onnx_proposal import OnnxProposal
 
 UNKNOWN_LICENCE = "unknown"
 
@@ -33,10 +32,6 @@ def refusals() -> Iterator[None]:
     except TensorMatchError as error:
         shown = list(error.differences[: error.NAMED])
         raise errors.ModelSpecError(_sentence(error), differences=shown) from error
-    except NoProposalError as error:
-        raise errors.ModelSpecNeededError(
-            f"No network could be guessed from the tensors: {error}. Describe it in a spec."
-        ) from error
     except ModelError as error:
         raise errors.ModelSpecError(_sentence(error)) from error
 
@@ -53,31 +48,59 @@ def is_onnx(path: Path) -> bool:
         return identify(stream, path.stat().st_size) is Format.ONNX
 
 
-def report_of(path: Path, workdir: Path) -> Report:
-    """The tensors of a file of PyTorch or safetensors."""
+class Look(NamedTuple):
+    """What a file is, and what that says of the network."""
+
+    format: str
+    tensors: list[dict[str, Any]]
+    """Tensors of the file; inputs and outputs of an ONNX graph."""
+    proposal: Proposal | OnnxProposal | None
+    """None where nothing could be guessed; `facts` say why."""
+    facts: tuple[str, ...]
+
+
+def look_into(path: Path, workdir: Path, name: str, licence: str) -> Look:
+    """Read a file in the sandbox; nothing stays in `workdir`."""
+    return (_graph if is_onnx(path) else _tensors)(path, workdir, name, licence)
+
+
+def _tensors(path: Path, workdir: Path, name: str, licence: str) -> Look:
     with refusals():
         converted = convert(path, workdir)
     converted.weights.unlink()
-    return converted.report
+    report = converted.report
+    rows = [row.model_dump(mode="json") for row in report.tensors]
+    try:
+        proposal = propose(report, name, licence)
+    except NoProposalError as error:
+        return Look(report.format, rows, None, (str(error),))
+    return Look(report.format, rows, proposal, proposal.facts)
 
 
-def graph_of(path: Path, workdir: Path) -> GraphFacts:
-    """Inputs and outputs of an ONNX graph."""
+def _graph(path: Path, workdir: Path, name: str, licence: str) -> Look:
     with refusals():
-        return inspect_onnx(path, workdir)
+        facts = inspect_onnx(path, workdir)
+    groups = (("input", facts.inputs), ("output", facts.outputs))
+    rows = [
+        port.model_dump(mode="json") | {"role": role} for role, ports in groups for port in ports
+    ]
+    said = tuple(f"{row['role']} {row['name']}: {row['dtype']} {row['shape']}" for row in rows)
+    try:
+        return Look("onnx", rows, OnnxProposal(facts, name, "gan", licence), said)
+    except SpecError as error:
+        return Look("onnx", rows, None, (*said, str(error)))
 
 
-def proposal_of(report: Report, name: str, licence: str) -> Proposal:
-    """What the tensors say of the network."""
-    with refusals():
-        return propose(report, name, licence)
-
-
-def answered(proposal: Proposal, answers: dict[str, str]) -> ImportSpec:
+def answered(look: Look, answers: dict[str, str]) -> ImportSpec:
     """The spec for answers by label or by number, 1 the first.
 
     Raises ModelSpecError for an answer that is none, ModelSpecNeededError when one is missing.
     """
+    proposal = look.proposal
+    if proposal is None:
+        raise errors.ModelSpecNeededError(
+            f"No network could be guessed: {'; '.join(look.facts)}. Describe it in a spec."
+        )
     chosen: dict[str, int] = {}
     for unknown in proposal.unknowns:
         if unknown.name in answers:
@@ -91,29 +114,27 @@ def answered(proposal: Proposal, answers: dict[str, str]) -> ImportSpec:
         raise errors.ModelSpecNeededError(
             f"The weights do not say everything; open is: {', '.join(left)}. Answer each, or send "
             "a spec.",
-            proposal=described(proposal),
+            proposal=described(look),
         )
     with refusals():
         return proposal.spec(chosen)
 
 
-def described(proposal: Proposal) -> dict[str, Any]:
-    """A proposal as JSON."""
-    return {
-        "facts": list(proposal.facts),
-        "unknowns": [
-            {
-                "name": unknown.name,
-                "question": unknown.question,
-                "candidates": [
-                    {"label": candidate.label, "why": candidate.why}
-                    for candidate in unknown.candidates
-                ],
-            }
-            for unknown in proposal.open
-        ],
-        "spec": proposal.spec().model_dump(mode="json", exclude_defaults=True),
-    }
+def described(look: Look) -> dict[str, Any]:
+    """Facts, open questions and the likeliest spec, as JSON."""
+    proposal = look.proposal
+    if proposal is None:
+        return {"facts": list(look.facts), "unknowns": [], "spec": None}
+    questions = [
+        {
+            "name": unknown.name,
+            "question": unknown.question,
+            "candidates": [{"label": each.label, "why": each.why} for each in unknown.candidates],
+        }
+        for unknown in proposal.open
+    ]
+    spec = proposal.spec().model_dump(mode="json", exclude_defaults=True)
+    return {"facts": list(look.facts), "unknowns": questions, "spec": spec}
 
 
 def checkpoint_of(path: Path, spec: ImportSpec, workdir: Path) -> Assembled:

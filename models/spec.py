@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
@@ -95,10 +97,16 @@ class ModelSpec(Frozen):
         """`name@version`."""
         return f"{self.name}@{self.version}"
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Identity of the model: SHA-256 of the canonical JSON, which holds the tensors' digest."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which has an identity of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("sha256", None)
+        return copied
 
     def canonical(self) -> bytes:
         """The spec as UTF-8 JSON with sorted keys and no spaces: equal specs, equal bytes."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import unquote
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_ ")
@@ -44,7 +45,13 @@ def directories(classes: Sequence[str]) -> dict[str, str]:
 
     Names too long for a folder, or equal but for case, get their position as a folder name.
     """
-    folders: dict[str, str] = {}
+    return dict(zip(classes, _folders(tuple(classes)), strict=True))
+
+
+@lru_cache(maxsize=256)
+def _folders(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Kept, because every small request of a model asks for the same."""
+    folders: list[str] = []
     seen: set[str] = set()
     for position, name in enumerate(classes):
         folder = directory_name(name)
@@ -53,8 +60,8 @@ def directories(classes: Sequence[str]) -> dict[str, str]:
         while folder.casefold() in seen:
             folder += "_"
         seen.add(folder.casefold())
-        folders[name] = folder
-    return folders
+        folders.append(folder)
+    return tuple(folders)
 
 
 def _encode(character: str) -> str:

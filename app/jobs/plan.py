@@ -177,6 +177,8 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     Exact rationals decide, so equal inputs give equal parts on every machine; ties go to the
     earlier weight. Raises ValueError when no weight is positive.
     """
+    if len(weights) == 1 and weights[0] > 0:
+        return [total]
     shares = [Fraction(weight) for weight in weights]
     whole = sum(shares)
     if whole <= 0 or min(shares) < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any
 
@@ -263,3 +264,11 @@ def test_an_unconditional_model_needs_a_positive_number(fields: Any, words: str)
 def test_unconditional_models_share_by_weight() -> None:
     plan = planned(mixture(("a", 3), ("b", 1), samples=8), spec("a", ()), spec("b", ()))
     assert [(cell.model, cell.count) for cell in plan.cells] == [(0, 6), (1, 2)]
+
+
+def test_a_copy_of_a_spec_has_an_identity_of_its_own() -> None:
+    one = spec()
+    assert one.sha256 == hashlib.sha256(one.canonical()).hexdigest()
+    other = one.model_copy(update={"licence": "MIT"})
+    assert other.sha256 == hashlib.sha256(other.canonical()).hexdigest() != one.sha256
+    assert one.model_copy() == one

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.db.session import now, storable
-from app.db.tables import Model
-from app.errors import ConflictError, NotFoundError
+from app.db.tables import Model, Tenant
+from app.errors import ConflictError, NotFoundError, UnknownModelError
 from app.storage import LocalStorage
 from models.files import weights_file
 from models.probing.report import ProbeReport
 from models.spec import ModelSpec
+from models.zoo.catalogue import shipped
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,9 @@ def register(
 ) -> Model:
     """Register a checkpoint; the same content again is the row that is there already.
 
-    Files first, row after: a crash between them leaves files that nothing names. Raises
-    ConflictError when the name and version belong to other content.
+    Files first, row after: a crash between them leaves files that nothing names. Each registration
+    has a folder of its own, so that no deletion and no other registration touches its files.
+    Raises ConflictError when the name and version belong to other content.
 
     probe: what was measured when the model was tried.
     """
@@ -43,32 +46,22 @@ def register(
     if known is not None:
         return known
     refuse_other_content(session, tenant_id, spec)
-    base = f"models/{tenant_id}/{spec.sha256}"
-    weights_key = f"{base}/{weights_file(spec)}"
-    preview_key = f"{base}/preview.png" if preview else None
-    _store(storage, weights_key, weights)
-    if preview and preview_key:
-        _store(storage, preview_key, preview)
-    model = Model(
-        tenant_id=tenant_id,
-        name=spec.name,
-        version=spec.version,
-        sha256=spec.sha256,
-        spec=spec.model_dump(mode="json"),
-        weights_key=weights_key,
-        preview_key=preview_key,
-        probe=probe,
-        created_at=now(session),
-    )
-    session.add(model)
-    session.flush()
-    return model
+    stored = _store(storage, f"models/{tenant_id}/{spec.sha256}", spec, weights, preview)
+    try:
+        one_change_at_a_time(session, tenant_id)
+        known = by_content(session, tenant_id, spec.sha256)  # somebody else may have been faster
+        if known is None:
+            refuse_other_content(session, tenant_id, spec)
+            return _add(session, tenant_id, spec, stored, probe)
+    except BaseException:
+        storage.delete_all(stored)
+        raise
+    storage.delete_all(stored)
+    return known
 
 
 def register_shipped(session: Session, storage: LocalStorage, tenant_id: str) -> None:
     """Register the models that come with the package."""
-    from models.zoo.catalogue import shipped
-
     for directory, spec in shipped():
         preview = directory / "preview.png"
         try:
@@ -85,10 +78,16 @@ def register_shipped(session: Session, storage: LocalStorage, tenant_id: str) ->
 
 
 def find(session: Session, tenant_id: str, ref: str) -> Model:
-    """The model of `name` (its newest version) or `name@version`.
+    """The model of `name` (its default version) or `name@version`.
 
     Raises NotFoundError; the names that exist are in its sentence.
     """
+    found = named(session, tenant_id, ref)
+    return default_of(found) if "@" not in ref else found[0]
+
+
+def named(session: Session, tenant_id: str, ref: str) -> list[Model]:
+    """Every version of `name`, or the one of `name@version`. Raises NotFoundError."""
     name, at, version = ref.partition("@")
     query = sa.select(Model).where(Model.tenant_id == tenant_id, Model.name == name)
     if at:
@@ -98,7 +97,36 @@ def find(session: Session, tenant_id: str, ref: str) -> Model:
         names = sorted({model.name for model in every(session, tenant_id)})
         known = f"Known models: {', '.join(names[:20])}." if names else "No model is registered."
         raise NotFoundError(f"There is no model {ref[:100]!a}. {known}")
-    return max(found, key=_newness)
+    return found
+
+
+def versions(session: Session, tenant_id: str, name: str) -> list[Model]:
+    """Every version of a name, the newest first. Raises NotFoundError."""
+    found = named(session, tenant_id, name)
+    return sorted(found, key=_newness, reverse=True)
+
+
+def default_of(versions: Sequence[Model]) -> Model:
+    """Of all versions of a name the one that it means: chosen last, else the newest."""
+    return max(versions, key=_meant)
+
+
+def choose(session: Session, tenant_id: str, name: str, version: str | None) -> list[Model]:
+    """Make a version the one that the name means from now on; none: always the newest.
+
+    Returns all versions, the newest first. Raises NotFoundError for the name, UnknownModelError
+    for the version.
+    """
+    one_change_at_a_time(session, tenant_id)
+    known = versions(session, tenant_id, name)
+    if version is not None and version not in {model.version for model in known}:
+        there = ", ".join(model.version for model in known[:20])
+        raise UnknownModelError(f"{name} has no version {version[:40]!a}. There are: {there}.")
+    moment = now(session)
+    for model in known:
+        model.chosen_at = moment if model.version == version else None
+    session.flush()
+    return known
 
 
 def every(session: Session, tenant_id: str) -> Iterator[Model]:
@@ -143,11 +171,61 @@ def refuse_other_content(session: Session, tenant_id: str, spec: ModelSpec) -> N
         )
 
 
+def one_change_at_a_time(session: Session, tenant_id: str) -> None:
+    """Wait for other changes of the tenant's catalogue, and keep them waiting until this
+    transaction ends. An update, because that locks on every database, where SQLite has no
+    SELECT … FOR UPDATE."""
+    session.execute(
+        sa.update(Tenant).where(Tenant.id == tenant_id).values(created_at=Tenant.created_at)
+    )
+
+
+def _meant(model: Model) -> tuple[float, tuple[int, ...]]:
+    return model.chosen_at.timestamp() if model.chosen_at else 0.0, _newness(model)
+
+
 def _newness(model: Model) -> tuple[int, ...]:
     return tuple(int(part) for part in model.version.split("."))
 
 
-def _store(storage: LocalStorage, key: str, source: Path) -> None:
-    with storage.create(key) as writer, source.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            writer.write(chunk)
+def _add(
+    session: Session,
+    tenant_id: str,
+    spec: ModelSpec,
+    stored: Sequence[str],
+    probe: dict[str, Any] | None,
+) -> Model:
+    weights_key, *preview_key = stored
+    model = Model(
+        tenant_id=tenant_id,
+        name=spec.name,
+        version=spec.version,
+        sha256=spec.sha256,
+        spec=spec.model_dump(mode="json"),
+        weights_key=weights_key,
+        preview_key=preview_key[0] if preview_key else None,
+        probe=probe,
+        created_at=now(session),
+    )
+    session.add(model)
+    session.flush()
+    return model
+
+
+def _store(
+    storage: LocalStorage, base: str, spec: ModelSpec, weights: Path, preview: Path | None
+) -> list[str]:
+    """Keys of the stored weights and, if there is one, the stored preview."""
+    folder = f"{base}/{secrets.token_hex(4)}"
+    sources = {f"{folder}/{weights_file(spec)}": weights}
+    if preview is not None:
+        sources[f"{folder}/preview.png"] = preview
+    try:
+        for key, source in sources.items():
+            with storage.create(key) as writer, source.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    writer.write(chunk)
+    except BaseException:
+        storage.delete_all(sources)
+        raise
+    return list(sources)

@@ -99,6 +99,12 @@ class ArchiveNotReadyError(ConflictError):
     slug, title = "archive-not-ready", "The archive is not ready"
 
 
+class ModelInUseError(ConflictError):
+    """Jobs that have not ended need the model; `jobs` names them, ten at most."""
+
+    slug, title = "model-in-use", "The model is in use"
+
+
 class BodyTooLargeError(SynthloomError):
     """The body is larger than this route reads."""
 

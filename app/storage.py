@@ -7,7 +7,8 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -94,9 +95,21 @@ class LocalStorage:
             for name in names:
                 yield (Path(folder) / name).relative_to(self._root).as_posix()
 
+    def age_seconds(self, key: str) -> float:
+        """How long ago an object was written, by the clock of this machine; 0 if it is gone."""
+        try:
+            return time.time() - self.path(key).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def delete(self, key: str) -> None:
         """Remove an object, and the folders that it leaves empty. Nothing there is fine."""
         self._remove(self.path(key))
+
+    def delete_all(self, keys: Iterable[str]) -> None:
+        """The same for several."""
+        for key in keys:
+            self.delete(key)
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)

@@ -125,6 +125,9 @@ class Model(Base):
     probe: Mapped[dict[str, Any] | None]
     """What was measured when it was imported."""
     created_at: Mapped[datetime]
+    chosen_at: Mapped[datetime | None]
+    """When its owner made it the version that its name means. Of several, the last one counts;
+    where there is none, the newest version."""
 
 
 class Job(Base):

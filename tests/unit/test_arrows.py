@@ -21,15 +21,26 @@ ARROWS: dict[str, set[str]] = {
     "storage": {"errors"},
     "db": FOUNDATION,
     "catalogue": {"db", "storage"} | FOUNDATION,
+    "deletion": {"catalogue", "db", "storage"} | FOUNDATION,
     "datasets": {"db", "storage", "jobs.plan", "jobs.encoding"} | FOUNDATION,
     "jobs": {"datasets", "catalogue", "db", "storage"} | FOUNDATION,
     "engine": FOUNDATION,
     "wire": FOUNDATION,
     "imports": {"datasets", "storage", "wire"} | FOUNDATION,
     "generation_server": {"jobs", "wire"} | FOUNDATION,
-    "worker": {"jobs", "engine", "catalogue", "db", "storage", "generation_server", "wire"}
+    "worker": {
+        "jobs",
+        "engine",
+        "catalogue",
+        "deletion",
+        "db",
+        "storage",
+        "generation_server",
+        "wire",
+    }
     | FOUNDATION,
-    "api": {"jobs", "datasets", "imports", "catalogue", "db", "storage", "wire"} | FOUNDATION,
+    "api": {"jobs", "datasets", "imports", "catalogue", "deletion", "db", "storage", "wire"}
+    | FOUNDATION,
     "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +13,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app import catalogue
+from app import catalogue, deletion
 from app.db.session import create_engine, transaction
-from app.db.tables import Base, Model, Tenant
-from app.errors import ConflictError, NotFoundError
+from app.db.tables import DEFAULT_TENANT, Base, Model, Tenant
+from app.errors import (
+    ConflictError,
+    NotFoundError,
+    SynthloomError,
+    UnknownModelError,
+    ValidationError,
+)
 from app.storage import LocalStorage
 from models.spec import ModelSpec
 from models.zoo.catalogue import shipped
@@ -52,7 +61,8 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 def test_files_are_stored_under_tenant_and_content(shelf: Shelf) -> None:
     row = shelf.add(spec("a"), preview=shelf.weights)
     assert row.sha256 == spec("a").sha256
-    assert row.weights_key == f"models/mine/{row.sha256}/weights.safetensors"
+    assert row.weights_key.startswith(f"models/mine/{row.sha256}/")
+    assert row.weights_key.endswith("/weights.safetensors")
     assert shelf.storage.read(row.weights_key) == b"tensors"
     assert row.preview_key
     assert shelf.storage.read(row.preview_key) == b"tensors"
@@ -126,3 +136,120 @@ def test_a_shipped_model_under_a_taken_version_is_left_out_aloud(
     catalogue.register_shipped(shelf.session, shelf.storage, "mine")
     assert shelf.find(there.name) is kept
     assert there.ref in caplog.text
+
+
+# Versions
+
+
+@pytest.fixture
+def several(shelf: Shelf) -> Shelf:
+    """Three versions of one model, and another model."""
+    for version in ("1.0", "1.2", "1.10"):
+        shelf.add(spec("a", version=version))
+    shelf.add(spec("b"))
+    return shelf
+
+
+def test_versions_are_listed_from_the_newest(several: Shelf) -> None:
+    found = catalogue.versions(several.session, "mine", "a")
+    assert [model.version for model in found] == ["1.10", "1.2", "1.0"]
+    with pytest.raises(NotFoundError, match="Known models: a, b"):
+        catalogue.versions(several.session, "mine", "c")
+
+
+def test_a_name_means_the_version_that_was_chosen_last(several: Shelf) -> None:
+    for version in ("1.0", "1.2"):
+        found = catalogue.choose(several.session, "mine", "a", version)
+        assert catalogue.default_of(found).version == several.find("a").version == version
+    several.add(spec("a", version="2"))
+    assert several.find("a").version == "1.2"
+    assert several.find("a@2").version == "2"
+    catalogue.choose(several.session, "mine", "a", None)
+    assert several.find("a").version == "2"
+    assert several.find("b").version == "1.0"
+
+
+def test_a_version_that_is_not_there_is_not_chosen(several: Shelf) -> None:
+    catalogue.choose(several.session, "mine", "a", "1.0")
+    with pytest.raises(UnknownModelError, match=r"There are: 1\.10, 1\.2, 1\.0\.$"):
+        catalogue.choose(several.session, "mine", "a", "3")
+    with pytest.raises(NotFoundError):
+        catalogue.choose(several.session, "theirs", "a", "1.0")
+    assert several.find("a").version == "1.0"
+
+
+def test_a_name_means_the_newest_again_when_its_chosen_version_is_deleted(several: Shelf) -> None:
+    catalogue.choose(several.session, "mine", "a", "1.0")
+    catalogue.choose(several.session, "mine", "a", "1.2")
+    deletion.delete(several.session, "mine", "a@1.2")
+    assert several.find("a").version == "1.10"
+
+
+# Deletion
+
+
+def test_a_version_is_named_unless_there_is_only_one(several: Shelf) -> None:
+    with pytest.raises(ValidationError, match=r"a@1\.10, a@1\.2, a@1\.0"):
+        deletion.delete(several.session, "mine", "a")
+    deletion.delete(several.session, "mine", "b")
+    with pytest.raises(NotFoundError, match="Known models: a"):
+        several.find("b")
+    with pytest.raises(NotFoundError):
+        deletion.delete(several.session, "mine", "b")
+    with pytest.raises(NotFoundError):
+        deletion.delete(several.session, "theirs", "a@1.0")
+
+
+def test_what_a_deletion_leaves_for_its_caller_are_the_files(shelf: Shelf) -> None:
+    kept = shelf.add(spec("a"))
+    shelf.add(spec("a", version="2"), preview=shelf.weights)
+    shelf.storage.delete_all(deletion.delete(shelf.session, "mine", "a@2"))
+    assert list(shelf.storage.list("models")) == [kept.weights_key]
+
+
+def test_shipped_models_stay(shelf: Shelf) -> None:
+    model = shipped()[0]
+    shelf.session.execute(sa.insert(Tenant).values(id=DEFAULT_TENANT, created_at=sa.func.now()))
+    for tenant in (DEFAULT_TENANT, "mine"):
+        catalogue.register_shipped(shelf.session, shelf.storage, tenant)
+    with pytest.raises(ConflictError, match="comes with Synthloom"):
+        deletion.delete(shelf.session, DEFAULT_TENANT, model.spec.ref)
+    deletion.delete(shelf.session, "mine", model.spec.ref)
+
+
+def test_a_model_that_was_deleted_can_be_registered_again(shelf: Shelf) -> None:
+    first = shelf.add(spec("a"))
+    left = deletion.delete(shelf.session, "mine", "a")
+    second = shelf.add(spec("a"))
+    shelf.storage.delete_all(left)
+    assert second.sha256 == first.sha256
+    assert shelf.storage.read(second.weights_key) == b"tensors"
+
+
+def test_old_files_that_no_row_names_are_removed(shelf: Shelf) -> None:
+    kept = shelf.add(spec("a"), preview=shelf.weights)
+    left = ["models/mine/00/weights.safetensors", "models/gone/00/x/preview.png.ab.part"]
+    new = "models/mine/00/ff/weights.safetensors"
+    for key in (*left, new):
+        with shelf.storage.create(key) as writer:
+            writer.write(b"x")
+    for key in (*left, kept.weights_key):
+        long_ago = time.time() - deletion.LEFT_SECONDS - 1
+        os.utime(shelf.storage.path(key), (long_ago, long_ago))
+    removed = deletion.remove_orphans(lambda: nullcontext(shelf.session), shelf.storage)
+    assert removed == len(left)
+    assert set(shelf.storage.list("models")) == {kept.weights_key, kept.preview_key, new}
+    assert deletion.remove_orphans(lambda: nullcontext(shelf.session), shelf.storage) == 0
+
+
+def test_a_registration_that_fails_leaves_no_file(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.add(spec("a"))
+    before = list(shelf.storage.list("models"))
+    for preview in (Path("nowhere"), shelf.weights):
+        if preview == shelf.weights:
+            monkeypatch.setattr(catalogue, "now", lambda _: (_ for _ in ()).throw(TimeoutError))
+        with pytest.raises((SynthloomError, TimeoutError)):
+            shelf.add(spec("b"), preview=preview)
+        assert list(shelf.storage.list("models")) == before

@@ -1,0 +1,103 @@
+"""How a model leaves: never while a job needs it, its row first, its files after. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from app import catalogue
+from app.db.tables import DEFAULT_TENANT, LIVE, Job, Model
+from app.errors import (
+    ConflictError,
+    ModelInUseError,
+    UnknownModelError,
+    ValidationError,
+)
+from app.storage import LocalStorage
+from models.zoo.catalogue import shipped
+
+LEFT_SECONDS = 3_600.0
+"""No registration takes this long: a file of this age that no row names was left by a crash."""
+_JOBS_NAMED = 10
+
+Transaction = Callable[[], AbstractContextManager[Session]]
+
+
+def hold(session: Session, tenant_id: str, sha256s: Sequence[str]) -> None:
+    """Keep models from being deleted until this transaction ends, in which a job names them.
+
+    Call it after the first write: SQLite begins a transaction with that. Raises UnknownModelError
+    when one was deleted since it was found.
+    """
+    held = session.execute(
+        sa.select(Model.sha256)
+        .where(Model.tenant_id == tenant_id, Model.sha256.in_(sha256s))
+        .with_for_update(read=True, key_share=True)
+    ).scalars()
+    if set(sha256s) - set(held):
+        raise UnknownModelError("A model of this request was deleted just now. Name another one.")
+
+
+def delete(session: Session, tenant_id: str, ref: str) -> list[str]:
+    """Delete `name@version`, or `name` where it has one version only.
+
+    Returns the keys of its files: remove them once this transaction is committed. What stays after
+    a crash, `remove_orphans` takes.
+    Raises NotFoundError, ValidationError where the version has to be named, ConflictError for a
+    shipped model, ModelInUseError.
+    """
+    catalogue.one_change_at_a_time(session, tenant_id)
+    found = catalogue.versions(session, tenant_id, ref)
+    if len(found) > 1:
+        there = ", ".join(f"{model.name}@{model.version}" for model in found[:20])
+        raise ValidationError(f"{ref} has several versions; name the one to delete: {there}.")
+    [model] = found
+    _refuse_shipped(tenant_id, model)
+    # The row first: from here on no job can be submitted that needs it. See `hold`.
+    session.execute(sa.delete(Model).where(Model.id == model.id))
+    _refuse_used(session, model)
+    return [key for key in (model.weights_key, model.preview_key) if key]
+
+
+def remove_orphans(transaction: Transaction, storage: LocalStorage) -> int:
+    """Remove old files of models that no row names; returns how many."""
+    old = [key for key in storage.list("models") if storage.age_seconds(key) > LEFT_SECONDS]
+    if not old:
+        return 0
+    with transaction() as session:
+        rows = session.execute(sa.select(Model.weights_key, Model.preview_key)).all()
+    left = set(old) - {key for row in rows for key in row}
+    storage.delete_all(sorted(left))
+    return len(left)
+
+
+def _refuse_shipped(tenant_id: str, model: Model) -> None:
+    if tenant_id == DEFAULT_TENANT and model.sha256 in {each.spec.sha256 for each in shipped()}:
+        raise ConflictError(
+            f"{model.name} comes with Synthloom and is registered again at each start, so it can't "
+            "be deleted."
+        )
+
+
+def _refuse_used(session: Session, model: Model) -> None:
+    jobs = list(
+        session.execute(
+            sa.select(Job.id)
+            .where(
+                Job.tenant_id == model.tenant_id,
+                Job.state.in_([state.value for state in LIVE]),
+                sa.cast(Job.plan, sa.Text).contains(model.sha256),
+            )
+            .order_by(Job.number)
+            .limit(_JOBS_NAMED)
+        ).scalars()
+    )
+    if jobs:
+        raise ModelInUseError(
+            f"{model.name}@{model.version} is needed by jobs that have not ended: "
+            f"{', '.join(jobs)}. Wait for them, or cancel them.",
+            jobs=jobs,
+        )

@@ -17,7 +17,7 @@ from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
 from sqlalchemy.orm import Session
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_fixed
 
-from app import catalogue
+from app import catalogue, deletion
 from app.db.migrate import check
 from app.db.session import connection_name, create_engine, now, transaction
 from app.db.tables import Model, Worker
@@ -27,7 +27,7 @@ from app.engine.forward import Forward
 from app.engine.memory import use_one_heap
 from app.engine.place import Limits, LoadOnto
 from app.engine.trial import Trials
-from app.errors import ModelCorruptError, StorageFullError, UnavailableError
+from app.errors import StorageFullError, UnavailableError, UnknownModelError
 from app.generation_server import GenerationServer
 from app.jobs import sweep
 from app.jobs.dispatch import (
@@ -51,6 +51,7 @@ from app.settings import Settings
 from app.storage import LocalStorage
 from app.wire import Tried
 from models.checkpoint import load
+from models.errors import CheckpointError
 from models.generator import Generator
 from models.spec import ModelSpec
 
@@ -91,14 +92,22 @@ def _commit_step(settings: Settings, database: sa.Engine) -> CommitStep:
 
 
 def _model_loader(database: sa.Engine, storage: LocalStorage) -> LoadOnto:
-    def load_model(sha256: str, device: torch.device) -> Generator:
+    def registered(sha256: str) -> Model:
         with transaction(database) as session:
             row = session.execute(sa.select(Model).where(Model.sha256 == sha256)).scalars().first()
         if row is None:
-            raise ModelCorruptError(
-                f"Model {sha256[:12]}… is no longer registered. Register it again."
+            raise UnknownModelError(
+                f"The model {sha256[:12]}… was deleted. Name another one, or import it again."
             )
-        return load(catalogue.spec_of(row), storage.path(row.weights_key), device)
+        return row
+
+    def load_model(sha256: str, device: torch.device) -> Generator:
+        row = registered(sha256)
+        try:
+            return load(catalogue.spec_of(row), storage.path(row.weights_key), device)
+        except CheckpointError:
+            registered(sha256)  # it may have been deleted since: then that is what to say
+            raise
 
     return load_model
 
@@ -215,6 +224,7 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
             sweep.sweep_ended_jobs(context.transaction, context.dispatcher, context.storage)
             if time.monotonic() >= next_orphans:
                 sweep.remove_orphans(context.transaction, context.storage)
+                deletion.remove_orphans(context.transaction, context.storage)
                 next_orphans = time.monotonic() + ORPHAN_SECONDS
         except Exception:
             log.exception("housekeeping failed; it is tried again")

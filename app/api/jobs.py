@@ -21,6 +21,7 @@ from app.api.strict import StrictRoute
 from app.datasets.rows import place_of_rows
 from app.db.session import storable
 from app.db.tables import TERMINAL, Job
+from app.deletion import hold
 from app.errors import (
     IdempotencyKeyReusedError,
     MalformedRequestError,
@@ -171,6 +172,7 @@ def _submit(
                 idempotency_key=key,
                 rows_in=place_of_rows(plan.samples, services.settings.rows_in_database_up_to),
             )
+            hold(session, tenant, [model.sha256 for model in plan.models])
             return view_of(session, job), False
     except IntegrityError:
         replayed = _replay(services, tenant, key, fingerprint)

@@ -78,16 +78,16 @@ def register_shipped(session: Session, storage: LocalStorage, tenant_id: str) ->
 
 
 def find(session: Session, tenant_id: str, ref: str) -> Model:
-    """The model of `name` (its default version) or `name@version`.
-
-    Raises NotFoundError; the names that exist are in its sentence.
-    """
+    """The model of `name` (its default version) or `name@version`. Raises NotFoundError."""
     found = named(session, tenant_id, ref)
     return default_of(found) if "@" not in ref else found[0]
 
 
 def named(session: Session, tenant_id: str, ref: str) -> list[Model]:
-    """Every version of `name`, or the one of `name@version`. Raises NotFoundError."""
+    """Every version of `name`, the newest first, or the one of `name@version`.
+
+    Raises NotFoundError; the names that exist are in its sentence.
+    """
     name, at, version = ref.partition("@")
     query = sa.select(Model).where(Model.tenant_id == tenant_id, Model.name == name)
     if at:
@@ -97,13 +97,14 @@ def named(session: Session, tenant_id: str, ref: str) -> list[Model]:
         names = sorted({model.name for model in every(session, tenant_id)})
         known = f"Known models: {', '.join(names[:20])}." if names else "No model is registered."
         raise NotFoundError(f"There is no model {ref[:100]!a}. {known}")
-    return found
+    return sorted(found, key=_newness, reverse=True)
 
 
 def versions(session: Session, tenant_id: str, name: str) -> list[Model]:
     """Every version of a name, the newest first. Raises NotFoundError."""
-    found = named(session, tenant_id, name)
-    return sorted(found, key=_newness, reverse=True)
+    if "@" in name:
+        raise NotFoundError(f"{name[:100]!a} names one version; give the name alone.")
+    return named(session, tenant_id, name)
 
 
 def default_of(versions: Sequence[Model]) -> Model:

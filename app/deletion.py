@@ -50,7 +50,7 @@ def delete(session: Session, tenant_id: str, ref: str) -> list[str]:
     shipped model, ModelInUseError.
     """
     catalogue.one_change_at_a_time(session, tenant_id)
-    found = catalogue.versions(session, tenant_id, ref)
+    found = catalogue.named(session, tenant_id, ref)
     if len(found) > 1:
         there = ", ".join(f"{model.name}@{model.version}" for model in found[:20])
         raise ValidationError(f"{ref} has several versions; name the one to delete: {there}.")

@@ -11,7 +11,17 @@ from typing import TypedDict
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.api import archives, health, jobs, manifest, model_import, models, problems, samples
+from app.api import (
+    archives,
+    health,
+    jobs,
+    manifest,
+    model_export,
+    model_import,
+    models,
+    problems,
+    samples,
+)
 from app.api.services import Services
 from app.api.uploads import prepare_uploads
 from app.db.migrate import check
@@ -45,7 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True},
     )
     problems.install(app)
-    for module in (health, model_import, models, jobs, samples, manifest, archives):
+    for module in (
+        health, model_import, models, model_export, jobs, samples, manifest, archives
+    ):  # fmt: skip
         app.include_router(module.router)
     return app
 

@@ -14,7 +14,7 @@ from app.errors import NotFoundError, UnknownModelError
 from models.spec import ModelSpec
 
 FRESH_SECONDS = 1.0
-"""How long a name may still mean an older version after a newer one was registered."""
+"""How long a name may still mean what it did before a model was registered, chosen or deleted."""
 
 
 class KnownModels:
@@ -33,6 +33,10 @@ class KnownModels:
             self._specs.update({(tenant, ref): spec for ref, spec in read.items()})
             found |= read
         return [spec for ref in refs if (spec := found[ref])]
+
+    def forget(self) -> None:
+        """Read everything again: what names mean has changed."""
+        self._specs.clear()
 
     def _read(self, tenant: str, refs: Sequence[str]) -> dict[str, ModelSpec]:
         with self._transaction() as session:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,13 +14,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app import catalogue
-from app.api.models import ModelDetail, facts_of
+from app.api.models import ModelDetail, detail_of
 from app.api.services import Provided, Services, Tenant
 from app.api.uploads import Upload, received
 from app.errors import SynthloomError, ValidationError
-from app.imports import reading
+from app.imports import package, reading
 from app.imports.trying import check, tried
 from models.declared.import_spec import ImportSpec
+from models.importing.assemble import Assembled
 from models.spec import NAME_PATTERN
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -28,6 +30,7 @@ FILE = "weights"
 MOST_TRIES = 12
 SHOWN_TENSORS = 200
 _TRUE = ("true", "1", "yes", "on")
+_OF_A_SPEC = ("name", "version", "licence")
 
 
 class Answered(BaseModel):
@@ -62,9 +65,9 @@ def _form(**fields: str) -> dict[str, Any]:
 
 IMPORT_FORM = _form(
     spec="the import spec (JSON); left out, one is proposed from the tensors",
-    name="of the model, where the spec is left out",
-    version="1.0.0 if left out, where the spec is left out",
-    licence="of the weights, where the spec is left out",
+    name="of the model, where the spec is left out; another one for an exported model",
+    version="1.0.0 if left out, where the spec is left out; another one for an exported model",
+    licence="of the weights, where the spec is left out; another one for an exported model",
     answers="JSON: question → label or number of the candidate",
     accept_degenerate="true: register it although its images are not worth serving",
 )
@@ -85,7 +88,7 @@ INSPECT_FORM = _form(
 async def import_model(
     services: Provided, tenant: Tenant, request: Request, response: Response
 ) -> ModelDetail:
-    """Register a checkpoint: a state dict (.pt, .pth), safetensors, or ONNX.
+    """Register a checkpoint: a state dict (.pt, .pth), safetensors, ONNX, or an exported model.
 
     It is read in a sandbox, tried on a worker, and refused with the reason where it does not do
     what the spec says. A refused upload leaves nothing behind.
@@ -109,13 +112,12 @@ async def inspect_model(services: Provided, tenant: Tenant, request: Request) ->
 
 
 def _import(services: Services, tenant: str, upload: Upload) -> tuple[ModelDetail, bool]:
-    spec = _spec_of(upload)
-    made = reading.checkpoint_of(upload.file, spec, upload.folder)
+    made = _made(upload)
     with services.transaction() as session:
         known = catalogue.by_content(session, tenant, made.spec.sha256)
+        if known is not None:
+            return detail_of(session, known), False
         catalogue.refuse_other_content(session, tenant, made.spec)
-    if known is not None:
-        return ModelDetail(**facts_of(known), spec=catalogue.spec_of(known)), False
     trial = tried(services.storage, services.workers.try_model, made)
     check(trial.report, upload.fields.get("accept_degenerate", "").lower() in _TRUE)
     preview = upload.folder / "preview.png"
@@ -130,7 +132,17 @@ def _import(services: Services, tenant: str, upload: Upload) -> tuple[ModelDetai
             preview,
             trial.report.model_dump(mode="json"),
         )
-    return ModelDetail(**facts_of(row), spec=made.spec), True
+        return detail_of(session, row), True
+
+
+def _made(upload: Upload) -> Assembled:
+    """The checkpoint of a request: an exported model as it is, or what the spec makes of a file."""
+    if not package.is_package(upload.file):
+        return reading.checkpoint_of(upload.file, _spec_of(upload), upload.folder)
+    if upload.fields.get("spec", "").strip() or _answers(upload):
+        raise ValidationError("An exported model has its spec in it: leave `spec` and `answers`.")
+    changes = {name: upload.fields[name].strip() for name in _OF_A_SPEC if upload.fields.get(name)}
+    return package.unpacked(upload.file, upload.folder, changes)
 
 
 def _spec_of(upload: Upload) -> ImportSpec:
@@ -167,6 +179,8 @@ def _look(upload: Upload) -> reading.Look:
 
 def _inspect(services: Services, upload: Upload) -> Inspection:
     count = _tries(upload)
+    if package.is_package(upload.file):
+        return _inspect_package(services, upload, count)
     fields = {"name": "imported"} | upload.fields
     look = _look(upload._replace(fields=fields))
     tries = look.proposal.tries(count) if look.proposal and count else ()
@@ -178,6 +192,19 @@ def _inspect(services: Services, upload: Upload) -> Inspection:
             for number, (answers, spec) in enumerate(tries)
         ],
         **reading.described(look),
+    )
+
+
+def _inspect_package(services: Services, upload: Upload, count: int) -> Inspection:
+    made = _made(upload)
+    spec = made.spec.model_dump(mode="json")
+    return Inspection(
+        format=made.source,
+        tensors=[],
+        facts=[f"{made.spec.ref}, exported by a server like this one; its spec is complete"],
+        unknowns=[],
+        spec=spec,
+        tries=[_answered(services, {}, spec, lambda: made)] if count else [],
     )
 
 
@@ -194,9 +221,19 @@ def _tried(
     folder = upload.folder / f"try-{number}"
     folder.mkdir()
     shown = spec.model_dump(mode="json", exclude_defaults=True)
+    return _answered(
+        services, answers, shown, lambda: reading.checkpoint_of(upload.file, spec, folder)
+    )
+
+
+def _answered(
+    services: Services,
+    answers: dict[str, str],
+    shown: dict[str, Any],
+    make: Callable[[], Assembled],
+) -> Answered:
     try:
-        made = reading.checkpoint_of(upload.file, spec, folder)
-        trial = tried(services.storage, services.workers.try_model, made)
+        trial = tried(services.storage, services.workers.try_model, make())
     except SynthloomError as error:
         if error.status >= 500:
             raise

@@ -64,6 +64,27 @@ def assemble(path: Path, spec: ImportSpec, workdir: Path, limits: Limits = DEFAU
     return Assembled(spec.model_spec(_weights(weights)), weights, converted.report.format)
 
 
+def check_assembled(
+    spec: ModelSpec, weights: Path, workdir: Path, limits: Limits = DEFAULT
+) -> None:
+    """Look at what an `assemble` elsewhere may have made, as far as it goes without a worker.
+
+    weights: the file that `spec` names by its content. Raises UnsupportedCheckpointError for a
+    graph, CheckpointError for a header, SpecError for the spec.
+    """
+    if spec.architecture == ONNX:
+        bind(inspect_onnx(weights, workdir, limits), spec)
+        try_onnx(weights, workdir, spec, limits)
+        return
+    with weights.open("rb") as file:
+        found = tensors_of(file, spec.weights.bytes)
+    if spec.architecture == DECLARED:
+        network = trace(
+            parse_options(spec.options), spec.image, spec.latent_size, len(spec.classes)
+        )
+        match_tensors(network.tensors, found, TensorRules(order="none"))
+
+
 def _onnx(path: Path, spec: ImportSpec, workdir: Path, limits: Limits) -> Assembled:
     facts = inspect_onnx(path, workdir, limits)
     weights = workdir / "ready.onnx"

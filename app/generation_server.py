@@ -11,20 +11,24 @@ import socket
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio.to_thread
+import numpy as np
 import uvicorn
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.errors import ConfigurationError, SynthloomError, UnauthorizedError
-from app.jobs.shard import Generates
 from app.wire import GENERATE_PATH, PROBE_PATH, Tried, pack_drawn, pack_tried, unpack_draw
+from models.generator import Pixels
 from models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -37,10 +41,23 @@ THREADS = 128
 """Requests of the API that may wait for the device at a time."""
 
 
+class Seat(Protocol):
+    """The engine as one request sees it."""
+
+    def submit(
+        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
+    ) -> Future[Pixels]:
+        """Ask for images; loads the model if it has to."""
+
+
 class Engine(Protocol):
     """The engine, as far as waiting requests need it."""
 
-    def for_request(self, request_id: str, precision: str) -> Generates:
+    @property
+    def resident(self) -> list[str]:
+        """SHA-256 of the models that are loaded."""
+
+    def for_request(self, request_id: str, precision: str) -> Seat:
         """The engine as one request sees it."""
 
 
@@ -106,8 +123,14 @@ class GenerationServer:
 
     async def _generate(self, request: Request) -> Response:
         self._check_token(request)
-        answer = await anyio.to_thread.run_sync(self._answer, await request.body())
-        return Response(answer, media_type=MEDIA_TYPE)
+        draw = unpack_draw(await request.body())
+        seat = self._engine.for_request(draw.source, draw.precision)
+        submit = partial(seat.submit, draw.model, draw.z, draw.labels, draw.batch)
+        # A thread only where the model has to be loaded first.
+        resident = draw.model in self._engine.resident
+        future = submit() if resident else await anyio.to_thread.run_sync(submit)
+        made = await asyncio.wrap_future(future)
+        return Response(pack_drawn(made.pixels, made.finite), media_type=MEDIA_TYPE)
 
     async def _probe(self, request: Request) -> Response:
         self._check_token(request)
@@ -120,12 +143,6 @@ class GenerationServer:
         shown = request.headers.get("authorization", "")
         if not secrets.compare_digest(shown.encode(), f"Bearer {self.token}".encode()):
             raise UnauthorizedError("Only the service itself may ask a worker.")
-
-    def _answer(self, body: bytes) -> bytes:
-        draw = unpack_draw(body)
-        seat = self._engine.for_request(draw.source, draw.precision)
-        made = seat.generate(draw.model, draw.z, draw.labels, draw.batch)
-        return pack_drawn(made.pixels, made.finite)
 
 
 def _tcp(listen: str) -> tuple[socket.socket, str]:

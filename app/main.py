@@ -74,7 +74,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         try:
             yield {"services": services}
         finally:
-            services.close()
+            await services.close()
             database.dispose()
 
     return lifespan

@@ -62,8 +62,9 @@ class Settings(BaseSettings):
     took half of the time of float32 on a CPU with AVX512-BF16, and moves a pixel by a few levels
     at most."""
 
-    batch_linger_seconds: float = Field(default=0.002, ge=0.0, le=1.0)
-    """How long a batch that is not full waits for more requests of its model."""
+    batch_linger_seconds: float = Field(default=0.0, ge=0.0, le=1.0)
+    """How long a batch that is not full waits for more requests of its model. What comes while
+    the device is busy shares the next batch anyway, so waiting seldom helps."""
 
     sync_waiting_samples: int = Field(default=16_384, ge=1)
     """Samples of `POST /v1/samples` that may wait for a worker; more are answered with 429."""

@@ -61,6 +61,9 @@ ORPHAN_SECONDS = 60.0
 """How often files that no row names are looked for."""
 BROKEN_DEVICE_EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits: start it again."""
+SWITCH_SECONDS = 0.0005
+"""How long another thread may keep the interpreter from the one that feeds the device, which needs
+it between any two operations; Python's 5 ms are longer than a whole batch of a small network."""
 LEAVE_SECONDS = 10.0
 """How long a stopping process waits for its shards to notice."""
 
@@ -172,6 +175,7 @@ def build_context(
 def run_worker(settings: Settings, worker_id: str) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     use_one_heap()
+    sys.setswitchinterval(SWITCH_SECONDS)
     database = create_engine(settings.sqlalchemy_url, connection_name(worker_id, os.getpid()))
     check(database)
     storage = LocalStorage(settings.objects_dir)

@@ -2,16 +2,14 @@
 
 A request of a few samples costs more on its way to the worker than on the device. So at most two
 exchanges per kind are under way, one that the device runs and one that waits for it; whoever
-comes meanwhile joins the next one ("flat combining", Hendler et al., SPAA 2010): one of the
-waiting threads carries the draws of all.
+comes meanwhile joins the next one.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
@@ -21,62 +19,61 @@ UNDER_WAY = 2
 
 
 class _Waiting:
-    """One draw; what it waits for is its answer, or the draws that its thread is to carry."""
+    """One draw, and its answer to be."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
-        self.answer: Future[Drawn] = Future()
-        self.turn: Future[list[_Waiting]] = Future()
+        self.answer: asyncio.Future[Drawn] = asyncio.get_running_loop().create_future()
 
 
 class Exchanges:
-    """Draws that differ in their latents and labels only."""
+    """Draws that differ in their latents and labels only; used on the event loop."""
 
-    def __init__(self, send: Callable[[Draw], Drawn]) -> None:
+    def __init__(self, send: Callable[[Draw], Awaitable[Drawn]]) -> None:
         self._send = send
-        self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
-        self._under_way = 0
+        self._under_way: set[asyncio.Task[None]] = set()
 
-    def ask(self, draw: Draw) -> Drawn:
-        """The worker's answer to this draw; an exchange that fails, fails for all it carries."""
-        mine = _Waiting(draw)
-        with self._lock:
-            # Nobody waits while fewer are under way: whoever ends one, begins the next.
-            at_once = self._under_way < UNDER_WAY
-            if at_once:
-                self._under_way += 1
+    async def ask(self, draw: Draw) -> Drawn:
+        """The worker's answer to this draw; an exchange that fails, fails for all it carries.
+
+        One that is cancelled is not sent, if it still waits.
+        """
+        waiting = _Waiting(draw)
+        self._queue.append(waiting)
+        if len(self._under_way) < UNDER_WAY:
+            task = asyncio.create_task(self._carry())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await waiting.answer
+
+    async def _carry(self) -> None:
+        """Exchange after exchange, until nobody waits."""
+        while carried := self._take():
+            try:
+                drawn = await self._send(_joined([waiting.draw for waiting in carried]))
+            except BaseException as error:
+                for waiting in carried:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
             else:
-                self._queue.append(mine)
-        carried = [mine] if at_once else mine.turn.result()
-        if carried:
-            self._carry(carried)
-        return mine.answer.result()
-
-    def _carry(self, carried: list[_Waiting]) -> None:
-        try:
-            drawn = self._send(_joined([waiting.draw for waiting in carried]))
-        except BaseException as error:
-            for waiting in carried:
-                waiting.answer.set_exception(error)
-        else:
-            _share(drawn, carried)
-        for waiting in carried[1:]:
-            waiting.turn.set_result([])
-        with self._lock:
-            following = self._take()
-            if not following:
-                self._under_way -= 1
-        if following:
-            following[0].turn.set_result(following)
+                _share(drawn, carried)
 
     def _take(self) -> list[_Waiting]:
         """The next draws, as many as the device takes in one batch."""
         taken: list[_Waiting] = []
-        room = self._queue[0].draw.batch if self._queue else 0
-        while self._queue and (not taken or len(self._queue[0].draw.z) <= room):
+        room = 0
+        while self._queue:
+            first = self._queue[0]
+            if first.answer.cancelled():
+                self._queue.popleft()
+                continue
+            if taken and len(first.draw.z) > room:
+                break
+            room = (room if taken else first.draw.batch) - len(first.draw.z)
             taken.append(self._queue.popleft())
-            room -= len(taken[-1].draw.z)
         return taken
 
 
@@ -95,5 +92,6 @@ def _share(drawn: Drawn, carried: list[_Waiting]) -> None:
     at = 0
     for waiting in carried:
         end = at + len(waiting.draw.z)
-        waiting.answer.set_result(Drawn(drawn.pixels[at:end], drawn.finite[at:end]))
+        if not waiting.answer.done():
+            waiting.answer.set_result(Drawn(drawn.pixels[at:end], drawn.finite[at:end]))
         at = end

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
+from anyio import from_thread, to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
@@ -19,7 +19,7 @@ from app.api.services import Provided, Services, Tenant
 from app.api.uploads import Upload, received
 from app.errors import SynthloomError, ValidationError
 from app.imports import package, reading
-from app.imports.trying import check, tried
+from app.imports.trying import Try, check, tried
 from models.declared.import_spec import ImportSpec
 from models.importing.assemble import Assembled
 from models.spec import NAME_PATTERN
@@ -118,7 +118,7 @@ def _import(services: Services, tenant: str, upload: Upload) -> tuple[ModelDetai
         if known is not None:
             return detail_of(session, known), False
         catalogue.refuse_other_content(session, tenant, made.spec)
-    trial = tried(services.storage, services.workers.try_model, made)
+    trial = tried(services.storage, _ask(services), made)
     check(trial.report, upload.fields.get("accept_degenerate", "").lower() in _TRUE)
     preview = upload.folder / "preview.png"
     preview.write_bytes(trial.preview)
@@ -208,6 +208,11 @@ def _inspect_package(services: Services, upload: Upload, count: int) -> Inspecti
     )
 
 
+def _ask(services: Services) -> Try:
+    """From the thread of an upload to the worker."""
+    return lambda spec, key: from_thread.run(services.workers.try_model, spec, key)
+
+
 def _tries(upload: Upload) -> int:
     asked = upload.fields.get("tries", "0")
     if not asked.isdecimal() or int(asked) > MOST_TRIES:
@@ -233,7 +238,7 @@ def _answered(
     make: Callable[[], Assembled],
 ) -> Answered:
     try:
-        trial = tried(services.storage, services.workers.try_model, make())
+        trial = tried(services.storage, _ask(services), make())
     except SynthloomError as error:
         if error.status >= 500:
             raise

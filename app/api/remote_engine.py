@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-import httpx
 import numpy as np
 import sqlalchemy as sa
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
+from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
@@ -35,22 +37,26 @@ from models.spec import ModelSpec
 
 REFRESH_SECONDS = 1.0
 TIMEOUT_SECONDS = 120.0
-_CONNECTIONS = httpx.Limits(max_connections=256, max_keepalive_connections=256)
 
 
 class _Door:
     """A worker that can be asked, and how many samples it is being asked for."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self.client = client
+    def __init__(self, session: ClientSession) -> None:
+        self.session = session
         self.asked = 0
         self.exchanges: defaultdict[Kind, Exchanges] = defaultdict(lambda: Exchanges(self._send))
 
-    def _send(self, draw: Draw) -> Drawn:
-        answer = self.client.post(GENERATE_PATH, content=pack_draw(draw))
-        if answer.status_code != 200:
-            raise _error_of(answer)
-        return unpack_drawn(answer.content)
+    async def post(self, path: str, body: bytes) -> bytes:
+        """What the worker answers; its errors are raised as what they were."""
+        async with self.session.post(path, data=body) as answer:
+            content: bytes = await answer.read()
+            if answer.status != 200:
+                raise _error_of(content)
+            return content
+
+    async def _send(self, draw: Draw) -> Drawn:
+        return unpack_drawn(await self.post(GENERATE_PATH, pack_draw(draw)))
 
 
 class Kind(NamedTuple):
@@ -62,7 +68,10 @@ class Kind(NamedTuple):
 
 
 class RemoteWorkers:
-    """The workers that are alive, each with its connections; the least asked one is next."""
+    """The workers that are alive, each with its connections; the least asked one is next.
+
+    Used on the event loop only.
+    """
 
     def __init__(
         self,
@@ -73,76 +82,64 @@ class RemoteWorkers:
         self._transaction = transaction
         self._lease = timedelta(seconds=lease_seconds)
         self._most_asked = most_asked
-        self._lock = threading.Lock()
+        self._refreshing = asyncio.Lock()
         self._doors: dict[tuple[str, str], _Door] = {}
+        self._gone: list[_Door] = []
         self._fresh_until = 0.0
 
-    def ask(self, draw: Draw) -> Drawn:
+    async def ask(self, draw: Draw) -> Drawn:
         """The answer of a worker.
 
         Raises OverloadedError when too much is asked for already, UnavailableError when no
         worker answers, and whatever error of the tree the worker gives.
         """
-        with self._exchanges(draw) as exchanges:
-            try:
-                return exchanges.ask(draw)
-            except httpx.TransportError as error:
-                self._fresh_until = 0.0
-                raise UnavailableError(
-                    "The worker that was asked has gone. Try again in a second.",
-                    retry_after_seconds=1,
-                ) from error
+        door, count = await self._least_asked(), len(draw.z)
+        if door.asked and door.asked + count > self._most_asked:
+            raise OverloadedError(
+                "More samples are being waited for than the workers take. Try again in a "
+                "second, or submit a job.",
+                retry_after_seconds=1,
+            )
+        door.asked += count
+        try:
+            return await door.exchanges[Kind(draw.model, draw.batch, draw.precision)].ask(draw)
+        except (ClientError, TimeoutError) as error:
+            self._fresh_until = 0.0
+            raise UnavailableError(
+                "The worker that was asked has gone. Try again in a second.",
+                retry_after_seconds=1,
+            ) from error
+        finally:
+            door.asked -= count
 
-    def try_model(self, spec: ModelSpec, key: str) -> Tried:
+    async def try_model(self, spec: ModelSpec, key: str) -> Tried:
         """What a worker draws and measures of a model that is not registered.
 
         Raises UnavailableError when no worker answers, and whatever error the worker gives.
         """
-        with self._lock:
-            door = self._least_asked()
-        asked = {"spec": spec.model_dump(mode="json"), "key": key}
+        door = await self._least_asked()
+        asked = json.dumps({"spec": spec.model_dump(mode="json"), "key": key})
         try:
-            answer = door.client.post(PROBE_PATH, json=asked)
-        except httpx.TransportError as error:
+            return unpack_tried(await door.post(PROBE_PATH, asked.encode()))
+        except (ClientError, TimeoutError) as error:
             self._fresh_until = 0.0
             raise UnavailableError(
                 "The worker did not survive this model, or could not be reached. Look into its "
                 "log; a smaller model may fit.",
                 retry_after_seconds=5,
             ) from error
-        if answer.status_code != 200:
-            raise _error_of(answer)
-        return unpack_tried(answer.content)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close every connection."""
-        with self._lock:
-            for door in self._doors.values():
-                door.client.close()
-            self._doors.clear()
+        doors, self._doors = [*self._doors.values(), *self._gone], {}
+        for door in doors:
+            await door.session.close()
 
-    @contextmanager
-    def _exchanges(self, draw: Draw) -> Iterator[Exchanges]:
-        count = len(draw.z)
-        with self._lock:
-            door = self._least_asked()
-            if door.asked and door.asked + count > self._most_asked:
-                raise OverloadedError(
-                    "More samples are being waited for than the workers take. Try again in a "
-                    "second, or submit a job.",
-                    retry_after_seconds=1,
-                )
-            door.asked += count
-            exchanges = door.exchanges[Kind(draw.model, draw.batch, draw.precision)]
-        try:
-            yield exchanges
-        finally:
-            with self._lock:
-                door.asked -= count
-
-    def _least_asked(self) -> _Door:
+    async def _least_asked(self) -> _Door:
         if time.monotonic() >= self._fresh_until:
-            self._refresh()
+            async with self._refreshing:
+                if time.monotonic() >= self._fresh_until:
+                    await self._refresh(await run_in_threadpool(self._alive))
         if not self._doors:
             raise UnavailableError(
                 "No worker is running that could answer. Try again in a few seconds.",
@@ -150,19 +147,23 @@ class RemoteWorkers:
             )
         return min(self._doors.values(), key=lambda door: door.asked)
 
-    def _refresh(self) -> None:
+    def _alive(self) -> set[tuple[str, str]]:
+        """Address and token of each worker, from the database."""
         with self._transaction() as session:
             alive = session.execute(
                 sa.select(Worker.address, Worker.token).where(
                     Worker.seen_at >= now(session) - self._lease
                 )
             ).all()
-        found = {(address, token) for address, token in alive if address and token}
+        return {(address, token) for address, token in alive if address and token}
+
+    async def _refresh(self, found: set[tuple[str, str]]) -> None:
         for key in found - self._doors.keys():
-            self._doors[key] = _Door(_client(*key))
-        for key in self._doors.keys() - found:
-            # Its client is closed by the garbage collector once nobody waits for it any more.
-            del self._doors[key]
+            self._doors[key] = _Door(_session(*key))
+        self._gone += [self._doors.pop(key) for key in self._doors.keys() - found]
+        for door in [door for door in self._gone if not door.asked]:
+            self._gone.remove(door)  # only once nobody waits for it any more
+            await door.session.close()
         self._fresh_until = time.monotonic() + REFRESH_SECONDS
 
 
@@ -170,7 +171,8 @@ class RemoteWorkers:
 class RemoteEngine:
     """What a shard needs of an engine, from whichever worker has time."""
 
-    workers: RemoteWorkers
+    ask: Callable[[Draw], Drawn]
+    """Asks the workers, and waits."""
     request_id: str
     latent_sizes: Mapping[str, int]
     precision: str
@@ -182,27 +184,27 @@ class RemoteEngine:
     ) -> Drawn:
         """Images of at most `batch` latents; they may share a batch with those of others."""
         size = max(batch, self.batch)
-        return self.workers.ask(Draw(model, z, labels, size, self.precision, self.request_id))
+        return self.ask(Draw(model, z, labels, size, self.precision, self.request_id))
 
     def latent_size(self, model: str) -> int:
         """Length of one latent, from the model's spec."""
         return self.latent_sizes[model]
 
 
-def _client(address: str, token: str) -> httpx.Client:
-    socket_path = address.removeprefix("unix:") if address.startswith("unix:") else None
-    return httpx.Client(
-        transport=httpx.HTTPTransport(uds=socket_path, limits=_CONNECTIONS),
-        base_url="http://worker" if socket_path else address,
+def _session(address: str, token: str) -> ClientSession:
+    local = address.startswith("unix:")
+    return ClientSession(
+        "http://worker" if local else address,
+        connector=UnixConnector(address.removeprefix("unix:"), limit=0) if local else None,
         headers={"Authorization": f"Bearer {token}"},
-        timeout=TIMEOUT_SECONDS,
+        timeout=ClientTimeout(TIMEOUT_SECONDS),
     )
 
 
-def _error_of(answer: httpx.Response) -> SynthloomError:
+def _error_of(content: bytes) -> SynthloomError:
     """The error that the worker met, as the one it was."""
     try:
-        problem = answer.json()
+        problem = json.loads(content)
         slug, detail = problem["type"].rpartition("/")[2], problem["detail"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return SynthloomError("A worker gave an answer that the server does not understand.")

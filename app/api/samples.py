@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Annotated, Any, ParamSpec, TypeVar
 
-from anyio import to_thread
+from anyio import from_thread, to_thread
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from app.api.negotiation import preferred
 from app.api.planning import planned
@@ -29,12 +31,15 @@ from app.errors import JobTooLargeError, NotAcceptableError
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
 from app.jobs.shard import AtOnce, ShardRun
+from app.wire import Draw, Drawn
 from models.spec import ModelSpec
 
 router = APIRouter(prefix="/v1/samples", tags=["samples"], route_class=StrictRoute)
 
 MOST_SAMPLES = 4_096
 MOST_BYTES = 256 << 20
+SMALL_SAMPLES = 256
+SMALL_BYTES = 1 << 20
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,20 +76,36 @@ async def create_samples(
     """
     media_type = _negotiated(accept)
     specs = await services.models.specs(tenant, [source.model for source in body.sources()])
+    plan = planned(body, specs, services.limits)
+    _check_size(plan)
     request_id = str(request.scope.get("request_id") or secrets.token_hex(8))
+    answer = partial(_answer, services, plan, specs, media_type, request_id)
+    if _is_small(plan):
+        return await greenlet_spawn(answer, lambda draw: await_only(services.workers.ask(draw)))
     return await to_thread.run_sync(
-        _answer, services, body, specs, media_type, request_id, limiter=services.sampling
+        answer,
+        lambda draw: from_thread.run(services.workers.ask, draw),
+        limiter=services.sampling,
     )
 
 
+def _is_small(plan: Plan) -> bool:
+    """Whether it is worked out on the event loop: a thread would cost more, and wait for its turn
+    at the interpreter behind all the others."""
+    return plan.samples <= SMALL_SAMPLES and plan.samples * plan.image.bytes <= SMALL_BYTES
+
+
 def _answer(
-    services: Services, body: JobRequest, specs: list[ModelSpec], media_type: str, request_id: str
+    services: Services,
+    plan: Plan,
+    specs: list[ModelSpec],
+    media_type: str,
+    request_id: str,
+    ask: Callable[[Draw], Drawn],
 ) -> Response:
     as_files, render = FORMATS[media_type]
-    plan = planned(body, specs, services.limits)
-    _check_size(plan)
     engine = RemoteEngine(
-        services.workers,
+        ask,
         request_id,
         {spec.sha256: spec.latent_size for spec in specs},
         plan.precision,
@@ -112,13 +133,12 @@ class _Here(Executor):
 
 def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) -> Batch:
     batch = Batch(plan)
-    small = plan.samples <= engine.batch
     for index in range(plan.shards):
         run = ShardRun(
             plan=plan,
             shard=plan.shard(index),
             engine=AtOnce(engine),
-            encoders=_Here() if small else services.encoders,
+            encoders=_Here() if _is_small(plan) else services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,
             encode=None if as_files else raw_images,

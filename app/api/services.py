@@ -72,11 +72,11 @@ class Services:
         """A session whose work is committed when the block ends well."""
         return transaction(self.database)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release threads and connections; nothing is served any more."""
         self.draining = True
         self.encoders.shutdown(cancel_futures=True)
-        self.workers.close()
+        await self.workers.close()
         self.dispatcher.close()
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.clients import SEED
 from tests.benchmarks.networks import Network, register
-from tests.benchmarks.rivals.maker import CHECKPOINT, LINGER_SECONDS, MOST_REQUESTS
+from tests.benchmarks.rivals.maker import CHECKPOINT, MOST_REQUESTS
 from tests.harness import serving, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -71,14 +71,14 @@ Open = Callable[[Network, Path, Path], AbstractContextManager[Target]]
 
 @contextmanager
 def synthloom(network: Network, checkpoint: Path, folder: Path) -> Iterator[Target]:
-    """The real service: API, key, worker process; batches and window as the rivals have them."""
+    """The real service: API, key, worker process; batches as the rivals have them."""
     register(folder, checkpoint)
     body = {
         "model": network.name,
         "samples_per_class": {f"class-{k:04d}": LABELS.count(k) for k in sorted(set(LABELS))},
         "seed": SEED,
     }
-    with serving(folder, engine_batch=BATCH, batch_linger_seconds=LINGER_SECONDS) as server:
+    with serving(folder, engine_batch=BATCH) as server:
         yield Target(
             port=httpx.URL(server.url).port or 80,
             path="/v1/samples",

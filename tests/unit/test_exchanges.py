@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import asyncio
 
 import numpy as np
 import pytest
@@ -21,95 +20,105 @@ def draw(*values: int) -> Draw:
     return Draw("a" * 64, z, np.zeros(len(values), np.int64), BATCH, "float32", "request")
 
 
+def shown(drawn: Drawn) -> list[int]:
+    """The values of the images."""
+    return [int(value) for value in drawn.pixels.ravel()]
+
+
 class Worker:
     """Answers once it is let; images show the first number of their latent."""
 
     def __init__(self) -> None:
         self.carried: list[int] = []
-        self.began = threading.Semaphore(0)
-        self.go = threading.Semaphore(0)
+        self.open = asyncio.Event()
         self.fails: Exception | None = None
 
-    def __call__(self, asked: Draw) -> Drawn:
+    async def __call__(self, asked: Draw) -> Drawn:
         self.carried.append(len(asked.z))
-        self.began.release()
-        assert self.go.acquire(timeout=30)
+        await self.open.wait()
         if self.fails:
             raise self.fails
         pixels = asked.z[:, 0].astype(np.uint8).reshape(-1, 1, 1, 1)
         return Drawn(pixels, np.ones(len(pixels), np.bool_))
 
 
-def occupied(exchanges: Exchanges, worker: Worker, pool: ThreadPoolExecutor) -> list[Future[Drawn]]:
-    """As many exchanges under way as there may be."""
-    first = [pool.submit(exchanges.ask, draw(100 + number)) for number in range(UNDER_WAY)]
-    for _ in first:
-        assert worker.began.acquire(timeout=30)
-    return first
-
-
-def queued(exchanges: Exchanges, count: int) -> None:
-    """Wait until so many draws are in the queue."""
-    deadline = threading.Event()
-    while len(exchanges._queue) < count:
-        deadline.wait(0.001)
+async def asked(exchanges: Exchanges, *draws: Draw) -> list[asyncio.Task[Drawn]]:
+    """Everybody asks, and the worker has what it takes."""
+    tasks = []
+    for each in draws:
+        tasks.append(asyncio.create_task(exchanges.ask(each)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    return tasks
 
 
 def test_who_comes_while_the_worker_is_busy_shares_the_next_exchange() -> None:
-    worker = Worker()
-    exchanges = Exchanges(worker)
-    with ThreadPoolExecutor(16) as pool:
-        first = occupied(exchanges, worker, pool)
-        later = [pool.submit(exchanges.ask, draw(number, 50 + number)) for number in range(10)]
-        queued(exchanges, 10)
-        for _ in range(UNDER_WAY + 1):
-            worker.go.release()
-        shown = [future.result(30).pixels.ravel().tolist() for future in later]
-        for future in first:
-            future.result(30)
-    assert shown == [[number, 50 + number] for number in range(10)]
-    assert worker.carried == [1] * UNDER_WAY + [20]
+    async def run() -> None:
+        worker = Worker()
+        exchanges = Exchanges(worker)
+        first = await asked(exchanges, *(draw(100 + number) for number in range(UNDER_WAY)))
+        later = await asked(exchanges, *(draw(number, 50 + number) for number in range(10)))
+        worker.open.set()
+        assert [shown(await task) for task in later] == [[n, 50 + n] for n in range(10)]
+        assert [shown(await task) for task in first] == [[100 + n] for n in range(UNDER_WAY)]
+        assert worker.carried == [1] * UNDER_WAY + [20]
+
+    asyncio.run(run())
 
 
 def test_an_exchange_carries_no_more_than_the_device_takes_at_once() -> None:
-    worker = Worker()
-    exchanges = Exchanges(worker)
-    with ThreadPoolExecutor(16) as pool:
-        occupied(exchanges, worker, pool)
-        later = [pool.submit(exchanges.ask, draw(*range(30))) for _ in range(5)]
-        queued(exchanges, 5)
-        for _ in range(UNDER_WAY + 3):
-            worker.go.release()
-        for future in later:
-            assert future.result(30).pixels.ravel().tolist() == list(range(30))
-    assert sorted(worker.carried[UNDER_WAY:]) == [30, 60, 60]
+    async def run() -> None:
+        worker = Worker()
+        exchanges = Exchanges(worker)
+        await asked(exchanges, *(draw(number) for number in range(UNDER_WAY)))
+        later = await asked(exchanges, *(draw(*range(30)) for _ in range(5)))
+        worker.open.set()
+        assert [shown(await task) for task in later] == [list(range(30))] * 5
+        assert sorted(worker.carried[UNDER_WAY:]) == [30, 60, 60]
+
+    asyncio.run(run())
 
 
 def test_an_exchange_that_fails_fails_for_all_it_carries_and_for_nobody_else() -> None:
-    worker = Worker()
-    exchanges = Exchanges(worker)
-    with ThreadPoolExecutor(16) as pool:
-        first = occupied(exchanges, worker, pool)
-        later = [pool.submit(exchanges.ask, draw(number)) for number in range(3)]
-        queued(exchanges, 3)
+    async def run() -> None:
+        worker = Worker()
+        exchanges = Exchanges(worker)
+        first = await asked(exchanges, *(draw(number) for number in range(UNDER_WAY)))
+        later = await asked(exchanges, *(draw(number) for number in range(3)))
         worker.fails = OverloadedError("Too much.", retry_after_seconds=1)
-        for _ in range(UNDER_WAY + 1):
-            worker.go.release()
-        for future in (*first, *later):
+        worker.open.set()
+        for task in (*first, *later):
             with pytest.raises(OverloadedError):
-                future.result(30)
+                await task
         worker.fails = None
-        worker.go.release()
-        assert pool.submit(exchanges.ask, draw(7)).result(30).pixels.ravel().tolist() == [7]
+        assert shown(await exchanges.ask(draw(7))) == [7]
+
+    asyncio.run(run())
 
 
 def test_draws_of_a_model_without_labels_are_joined_too() -> None:
-    worker = Worker()
-    exchanges = Exchanges(worker)
-    with ThreadPoolExecutor(16) as pool:
-        occupied(exchanges, worker, pool)
-        later = [pool.submit(exchanges.ask, draw(n)._replace(labels=None)) for n in range(3)]
-        queued(exchanges, 3)
-        for _ in range(UNDER_WAY + 1):
-            worker.go.release()
-        assert [future.result(30).pixels.item() for future in later] == [0, 1, 2]
+    async def run() -> None:
+        worker = Worker()
+        exchanges = Exchanges(worker)
+        await asked(exchanges, *(draw(number) for number in range(UNDER_WAY)))
+        later = await asked(exchanges, *(draw(n)._replace(labels=None) for n in range(3)))
+        worker.open.set()
+        assert [shown(await task) for task in later] == [[0], [1], [2]]
+
+    asyncio.run(run())
+
+
+def test_who_has_left_is_not_drawn_for() -> None:
+    async def run() -> None:
+        worker = Worker()
+        exchanges = Exchanges(worker)
+        first = await asked(exchanges, *(draw(number) for number in range(UNDER_WAY)))
+        gone, stays = await asked(exchanges, draw(8), draw(9))
+        gone.cancel()
+        await asyncio.sleep(0)
+        worker.open.set()
+        assert shown(await stays) == [9]
+        await asyncio.gather(*first)
+        assert worker.carried == [1] * UNDER_WAY + [1]
+
+    asyncio.run(run())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -80,6 +80,9 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         scope["request_id"] = request_id = secrets.token_hex(8)
+        if _has_two_lengths(scope["headers"]):
+            await _two_lengths(scope)(scope, receive, send)
+            return
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -88,6 +91,18 @@ class RequestId:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+def _has_two_lengths(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    names = {name for name, _ in headers}
+    return b"content-length" in names and b"transfer-encoding" in names
+
+
+def _two_lengths(scope: Scope) -> JSONResponse:
+    """Whatever reads the other length would take the rest of the body for a request of its own
+    (RFC 9112, section 6.3), so nothing more is read from this connection."""
+    error = MalformedRequestError("Send either Content-Length or Transfer-Encoding, not both.")
+    return respond(Request(scope), error, {"Connection": "close"})
 
 
 def install(app: FastAPI) -> None:

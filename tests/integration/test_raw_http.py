@@ -78,7 +78,8 @@ def test_a_second_request_cannot_hide_in_a_body(talk: Talk) -> None:
     hidden = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     head = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % (5 + len(hidden))
     answer = talk(POST + head + b"0\r\n\r\n" + hidden)
-    assert b'"alive"' not in answer
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("length", [b"1", b"1000000"])

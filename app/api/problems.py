@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -80,9 +80,6 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         scope["request_id"] = request_id = secrets.token_hex(8)
-        if _has_two_lengths(scope["headers"]):
-            await _two_lengths(scope)(scope, receive, send)
-            return
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -93,20 +90,31 @@ class RequestId:
         await self._app(scope, receive, send_with_id)
 
 
-def _has_two_lengths(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    names = {name for name, _ in headers}
-    return b"content-length" in names and b"transfer-encoding" in names
+class OneLength:
+    """Refuses requests that say twice, and differently, how long they are.
 
+    Whoever stands in front of the service may have believed the other length, and what is left
+    over would be taken for the next request of somebody else. So nothing more is read from that
+    connection (RFC 9112, 6.3).
+    """
 
-def _two_lengths(scope: Scope) -> JSONResponse:
-    """Whatever reads the other length would take the rest of the body for a request of its own
-    (RFC 9112, section 6.3), so nothing more is read from this connection."""
-    error = MalformedRequestError("Send either Content-Length or Transfer-Encoding, not both.")
-    return respond(Request(scope), error, {"Connection": "close"})
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        names = {name for name, _ in scope.get("headers", ())}
+        if scope["type"] != "http" or not {b"content-length", b"transfer-encoding"} <= names:
+            await self._app(scope, receive, send)
+            return
+        error = MalformedRequestError("Send `Content-Length` or `Transfer-Encoding`, not both.")
+        answer = respond(Request(scope), error, {"Connection": "close"})
+        await answer(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
     """Answer every failure of the application with a problem."""
+    app.add_middleware(OneLength)
     app.add_middleware(RequestId)
     app.add_exception_handler(SynthloomError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)

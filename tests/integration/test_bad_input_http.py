@@ -232,7 +232,7 @@ def test_a_body_in_many_chunks_is_bounded_too(service: Service) -> None:
         ("PUT", "/v1/jobs/job_0", 405, "method-not-allowed"),
         ("TRACE", "/v1/jobs", 405, "method-not-allowed"),
         ("BREW", "/livez", 405, "method-not-allowed"),
-        ("PATCH", "/v1/models", 405, "method-not-allowed"),
+        ("PUT", "/v1/models", 405, "method-not-allowed"),
         ("GET", "/v1/jobs/job_0/cancel", 405, "method-not-allowed"),
     ],
 )

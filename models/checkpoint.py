@@ -92,13 +92,15 @@ def load(spec: ModelSpec, weights_path: Path, device: torch.device | str = "cpu"
     return generator.to(device).to(memory_format=torch.channels_last).eval()
 
 
-def load_classifier(spec: ClassifierSpec, weights_path: Path) -> Classifier:
-    """The classifier of `spec` with the weights of that file, in eval mode, on the processor."""
+def load_classifier(
+    spec: ClassifierSpec, weights_path: Path, device: torch.device | str = "cpu"
+) -> Classifier:
+    """The classifier of `spec` with the weights of that file, in eval mode, on `device`."""
     content = read_weights(weights_path, spec.weights)
     with torch.device("meta"):
         classifier = Classifier(spec.image, len(spec.classes))
     fill(classifier, content)
-    return classifier.eval()
+    return classifier.to(device).eval()
 
 
 def read_weights(path: Path, weights: Weights) -> bytes:

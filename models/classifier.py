@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from models.spec import ImageShape
@@ -32,6 +33,17 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(
             nn.Dropout(0.4), nn.Linear(cells, 128), nn.ReLU(), nn.Linear(128, class_count)
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; images are moved there."""
+        return next(self.parameters()).device
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that the weights take while the classifier is loaded."""
+        tensors = (*self.parameters(), *self.buffers())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(images))  # [N, cells] -> [N, class_count]

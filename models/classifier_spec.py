@@ -6,6 +6,9 @@ one.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
@@ -37,6 +40,17 @@ class ClassifierSpec(Frozen):
     def ref(self) -> str:
         """`name@version`."""
         return f"{self.name}@{self.version}"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the classifier: SHA-256 of canonical JSON of what decides its verdicts.
+
+        The weights by their digest, the classes and the image; not the figures of its card.
+        """
+        deciding = {"format", "name", "version", "image", "classes", "weights"}
+        document = self.model_dump(mode="json", include=deciding)
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> str:
         """Indented JSON, for people and version control."""

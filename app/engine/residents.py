@@ -10,28 +10,33 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from models.generator import Generator
 
-Loader = Callable[[str], Generator]
-"""From the SHA-256 of a model to its generator on one device."""
+class Loaded(Protocol):
+    """A network on a device."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that it takes while it is loaded."""
+
+
+L = TypeVar("L", bound=Loaded)
+Loader = Callable[[str], L]
+"""From the SHA-256 of a model to its network on one device."""
 
 
 @dataclass
-class _Resident:
-    generator: Generator
+class _Resident(Generic[L]):
+    network: L
     bytes: int
     users: int = 0
 
 
-_Left = list["weakref.ref[Generator]"]
-"""Generators that were evicted, as far as somebody still holds them."""
-
-
-class Residents:
-    """Generators by the SHA-256 of their model, within a budget of bytes.
+class Residents(Generic[L]):
+    """Networks, generators or classifiers, by the SHA-256 of their model, within a budget of bytes.
 
     A model in use never leaves, so the budget may be exceeded by what runs right now. Two that
     ask for the same model at once share one load.
@@ -40,24 +45,24 @@ class Residents:
     device where an allocator keeps it.
     """
 
-    def __init__(self, load: Loader, budget_bytes: int, empty_cache: Callable[[], None]) -> None:
+    def __init__(self, load: Loader[L], budget_bytes: int, empty_cache: Callable[[], None]) -> None:
         self._load = load
         self._budget = budget_bytes
         self._empty_cache = empty_cache
         self._lock = threading.Lock()
-        self._resident: OrderedDict[str, _Resident] = OrderedDict()
+        self._resident: OrderedDict[str, _Resident[L]] = OrderedDict()
         self._loading: dict[str, Future[None]] = {}
 
     @contextmanager
-    def use(self, sha256: str) -> Iterator[Generator]:
-        """The generator, kept resident for the length of the block.
+    def use(self, sha256: str) -> Iterator[L]:
+        """The network, kept resident for the length of the block.
 
         Raises torch.OutOfMemoryError when it has no room even without the models that nobody
         uses, and whatever the loader raises.
         """
         resident = self._acquire(sha256)
         try:
-            yield resident.generator
+            yield resident.network
         finally:
             with self._lock:
                 resident.users -= 1
@@ -78,7 +83,7 @@ class Residents:
         with self._lock:
             return list(self._resident)
 
-    def _acquire(self, sha256: str) -> _Resident:
+    def _acquire(self, sha256: str) -> _Resident[L]:
         with self._lock:
             if sha256 in self._resident:
                 return self._touch(sha256)
@@ -96,18 +101,18 @@ class Residents:
 
     def _fly(self, sha256: str, flight: Future[None]) -> None:
         try:
-            generator = self._loaded(sha256)
+            network = self._loaded(sha256)
         except BaseException as error:
             with self._lock:
                 del self._loading[sha256]
             flight.set_exception(error)
             return
         with self._lock:
-            self._resident[sha256] = _Resident(generator, generator.resident_bytes)
+            self._resident[sha256] = _Resident(network, network.resident_bytes)
             del self._loading[sha256]
         flight.set_result(None)
 
-    def _loaded(self, sha256: str) -> Generator:
+    def _loaded(self, sha256: str) -> L:
         try:
             return self._load(sha256)
         except torch.OutOfMemoryError:
@@ -115,14 +120,15 @@ class Residents:
         self.evict_idle()
         return self._load(sha256)
 
-    def _touch(self, sha256: str) -> _Resident:
+    def _touch(self, sha256: str) -> _Resident[L]:
         self._resident.move_to_end(sha256)
         resident = self._resident[sha256]
         resident.users += 1
         return resident
 
-    def _evict(self, budget: int) -> _Left:
-        left: _Left = []
+    def _evict(self, budget: int) -> list[weakref.ref[L]]:
+        """Networks that left, as far as somebody still holds them."""
+        left: list[weakref.ref[L]] = []
         total = sum(resident.bytes for resident in self._resident.values())
         for sha256 in list(self._resident):
             if total <= budget:
@@ -130,12 +136,12 @@ class Residents:
             if not self._resident[sha256].users:
                 resident = self._resident.pop(sha256)
                 total -= resident.bytes
-                left.append(weakref.ref(resident.generator))
+                left.append(weakref.ref(resident.network))
         return left
 
-    def _free(self, left: _Left) -> None:
+    def _free(self, left: list[weakref.ref[L]]) -> None:
         if not left:
             return
-        if any(generator() is not None for generator in left):
+        if any(network() is not None for network in left):
             gc.collect()  # a cycle, like the one of an error and its frames, still holds it
         self._empty_cache()

@@ -50,6 +50,7 @@ from app.client_types import (
     ManifestPage,
     Model,
     ModelList,
+    ModelVersions,
     Readiness,
     Row,
 )
@@ -114,7 +115,7 @@ class Client:
         return self._answer(ModelList, "GET", "/v1/models").models
 
     def model(self, name: str) -> Model:
-        """One model, by `name` (its latest version) or `name@version`."""
+        """One model, by `name` (its default version) or `name@version`."""
         return self._answer(Model, "GET", f"/v1/models/{_segment(name)}")
 
     def preview(self, name: str) -> bytes:
@@ -132,9 +133,35 @@ class Client:
         """Registers a file of weights; the same content again is the model that is there.
 
         fields: `spec` (JSON), or `name`, `version`, `licence` and `answers` (JSON);
-        `accept_degenerate`.
+        `accept_degenerate`. A file of `export_model` needs none.
         """
         return self._upload(Model, "/v1/models", path, fields)
+
+    def versions(self, name: str) -> ModelVersions:
+        """Every version of a model, the newest first, and which of them its name alone means."""
+        return self._answer(ModelVersions, "GET", f"/v1/models/{_segment(name)}/versions")
+
+    def choose_version(self, name: str, version: str | None) -> ModelVersions:
+        """Lets the name mean this version from now on; None: the newest, whichever that is."""
+        path = f"/v1/models/{_segment(name)}/default"
+        if version is None:
+            return self._answer(ModelVersions, "DELETE", path)
+        return self._answer(ModelVersions, "PUT", path, json={"version": version})
+
+    def delete_model(self, name: str) -> None:
+        """Deletes `name@version`, or `name` where there is only one version.
+
+        Raises `ConflictError` while a job that has not ended needs it.
+        """
+        self._send("DELETE", f"/v1/models/{_segment(name)}")
+
+    def export_model(self, name: str, path: Path, on_bytes: OnBytes | None = None) -> Downloaded:
+        """Fetches a model as one file, which `import_model` gives to another service.
+
+        As with `download`, the file appears once its SHA-256 is right.
+        """
+        url = f"/v1/models/{_segment(name)}/export"
+        return download_archive(self._http, self._retrying(), url, path, on_bytes)
 
     # Jobs
 

@@ -30,6 +30,8 @@ class Model(Answer):
 
     name: str
     version: str
+    default: bool = True
+    """Whether it is the version that the name alone means."""
     sha256: Sha256
     family: str
     architecture: str
@@ -52,6 +54,17 @@ class Model(Answer):
     def reference(self) -> str:
         """`name@version`, which a job can ask for."""
         return f"{self.name}@{self.version}"
+
+
+class ModelVersions(Answer):
+    """Every version of a model, the newest first."""
+
+    name: str
+    default: str
+    """The version that the name alone means."""
+    chosen: bool
+    """Whether it was chosen; if not, it is the newest."""
+    versions: list[Model]
 
 
 class Candidate(Answer):

@@ -39,6 +39,9 @@ class FakeService:
     last_state: str = "succeeded"
     workers: int = 1
     archive: bytes = b""
+    versions: list[str] = field(default_factory=lambda: ["1"])
+    """Of the one model, the newest first."""
+    chosen: str | None = None
     faults: list[Reply] = field(default_factory=list)
     """Answers given instead of the right ones, first come first served."""
     cuts: list[int] = field(default_factory=list)
@@ -73,6 +76,15 @@ class FakeService:
         match (method, path.removeprefix("/v1").split("/")[1:]):
             case ("GET", ["models"]):
                 return as_json({"models": [self.model()]})
+            case (_, ["models", "tiny", "versions" | "default"]):
+                return self._versions(method, body)
+            case ("POST", ["models"]):
+                return as_json(self.model(), 201)
+            case ("DELETE", ["models", "tiny@1" | "tiny@2" as ref]):
+                self.versions.remove(ref.partition("@")[2])
+                return Reply(204)
+            case ("GET" | "HEAD", ["models", "tiny@1", "export"]):
+                return self._file(self.archive, headers)
             case ("GET", ["models", "tiny" | "tiny@1"]):
                 return as_json(self.model() | {"spec": {"format": 1}})
             case ("GET", ["models", "tiny", "preview.png"]):
@@ -98,11 +110,24 @@ class FakeService:
                 return self._archive(headers)
         return problem(404, "not-found", f"There is nothing at {path}. Look at the list.")
 
-    def model(self) -> dict[str, Any]:
+    def _versions(self, method: str, body: bytes) -> Reply:
+        if method == "PUT":
+            self.chosen = json.loads(body)["version"]
+            if self.chosen not in self.versions:
+                return problem(422, "unknown-model", "There is no such version. Look at the list.")
+        elif method == "DELETE":
+            self.chosen = None
+        default = self.chosen or self.versions[0]
+        models = [self.model(version, version == default) for version in self.versions]
+        chosen = self.chosen is not None
+        return as_json({"name": "tiny", "default": default, "chosen": chosen, "versions": models})
+
+    def model(self, version: str = "1", default: bool = True) -> dict[str, Any]:
         """The one model."""
         return {
             "name": "tiny",
-            "version": "1",
+            "version": version,
+            "default": default,
             "sha256": MODEL_SHA,
             "family": "gan",
             "architecture": "cgan",
@@ -211,7 +236,10 @@ class FakeService:
     def _archive(self, headers: dict[str, str]) -> Reply:
         if self.states or self.last_state != "succeeded":
             return problem(409, "archive-not-ready", "The archive is not ready. Wait for the job.")
-        digest = hashlib.sha256(self.archive)
+        return self._file(self.archive, headers)
+
+    def _file(self, content: bytes, headers: dict[str, str]) -> Reply:
+        digest = hashlib.sha256(content)
         etag = f'"sha256-{digest.hexdigest()}"'
         sent = {
             "ETag": etag,
@@ -221,10 +249,10 @@ class FakeService:
         cut = self.cuts.pop(0) if self.cuts and "head" not in headers else None
         span = re.fullmatch(r"bytes=(\d+)-", headers.get("range", ""))
         if span is None or headers.get("if-range", etag) != etag:
-            return Reply(200, self.archive, sent, cut)
+            return Reply(200, content, sent, cut)
         first = int(span.group(1))
-        sent["Content-Range"] = f"bytes {first}-{len(self.archive) - 1}/{len(self.archive)}"
-        return Reply(206, self.archive[first:], sent, cut)
+        sent["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        return Reply(206, content[first:], sent, cut)
 
 
 def as_json(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
@@ -260,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body[: reply.cut])
         self.close_connection = self.close_connection or reply.cut is not None
 
-    do_HEAD = do_POST = do_GET  # noqa: N815 - the library's words
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - the library's words
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from typing import Any
 
@@ -39,12 +40,13 @@ class _Passing(Download):
             self._storage.delete(self._key)
 
 
+@router.head("/{name}/export", include_in_schema=False)
 @router.get("/{name}/export", response_class=Response, responses=ANSWERS)
 def export_model(services: Provided, tenant: Tenant, name: str, request: Request) -> Response:
     """The model as a zip: spec, weights, preview, and what was measured when it was imported.
 
     `POST /v1/models` of another server takes the file as it is, and the model has the same SHA-256
-    there. Equal models are equal bytes; ranges and `If-None-Match` work.
+    there. Equal models are equal bytes. Ranges, a strong ETag, and the SHA-256 as `Repr-Digest`.
     """
     with services.transaction() as session:
         row = catalogue.find(session, tenant, name)
@@ -53,18 +55,23 @@ def export_model(services: Provided, tenant: Tenant, name: str, request: Request
     headers = {"ETag": f'"{package.tag}"', "Cache-Control": "private, no-transform"}
     if not_modified(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    key, sha256 = _written(services.storage, package)
+    headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
     return _Passing(
         services.storage,
-        _written(services.storage, package),
+        key,
         media_type=MEDIA_TYPE,
         filename=f"{row.name}-{row.version}.zip",
         headers=headers,
     )
 
 
-def _written(storage: LocalStorage, package: Package) -> str:
-    """Key of a passing object. What a crash leaves, the next start removes like an upload's."""
+def _written(storage: LocalStorage, package: Package) -> tuple[str, str]:
+    """Key and SHA-256 of a passing object.
+
+    What a crash leaves of it, a later start removes like an upload's.
+    """
     key = f"{FOLDER}/{secrets.token_hex(8)}/{package.spec.sha256}.zip"
     with storage.create(key) as writer:
         package.write(writer, storage)
-    return key
+    return key, writer.sha256

@@ -41,9 +41,11 @@ class Wanted:
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="State dict, safetensors or ONNX.",
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="State dict, safetensors, ONNX, or"
+                                         " a model that was exported.",
                                          exists=True, dir_okay=False)],
-    name: Annotated[str, typer.Option(help="What it is called from now on.")],
+    name: Annotated[str | None, typer.Option(help="What it is called from now on; left out, as"
+                                             " its spec says.")] = None,
     spec: Annotated[Path | None, typer.Option(metavar="SPEC.json", help="What the network is.",
                                               exists=True, dir_okay=False)] = None,
     version: Annotated[str | None, typer.Option(help="1.0.0 if left out.")] = None,
@@ -63,8 +65,16 @@ def import_model(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
 ) -> None:  # fmt: skip
     """Register a checkpoint of your own: looked into safely, tried, and refused with the reason."""
-    wanted = Wanted(file, name, version, licence, _answers(answer or []), accept_degenerate)
+    from app.imports.package import is_package  # much to load, and only here
+
+    given = _answers(answer or [])
+    wanted = Wanted(file, name or "", version, licence, given, accept_degenerate)
+    exported = is_package(file)
+    _check_options(wanted, exported, spec, try_all)
     with connected(Whereabouts(server, data, api_key)) as client:
+        if exported:
+            _shown(client.import_model(file, **wanted.fields()), as_json)
+            return
         if spec is not None:
             _shown(client.import_model(file, **wanted.fields(spec=_named(spec, wanted))), as_json)
             return
@@ -78,6 +88,16 @@ def import_model(
             raise CommandError(_how_to_go_on(found, wanted, out), ExitCode.USAGE)
         fields = wanted.fields(answers=json.dumps(answers))
         _shown(client.import_model(file, **fields), as_json)
+
+
+def _check_options(wanted: Wanted, exported: bool, spec: Path | None, try_all: bool) -> None:
+    if exported and (spec or wanted.answers or try_all):
+        raise CommandError(
+            "An exported model has its spec in it: leave --spec, --answer and --try.",
+            ExitCode.USAGE,
+        )
+    if not (exported or spec or wanted.name):
+        raise CommandError("Give the model a name: --name NAME.", ExitCode.USAGE)
 
 
 def _answers(given: list[str]) -> dict[str, str]:

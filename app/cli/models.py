@@ -9,12 +9,19 @@ import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
 from app.cli.model_import import import_model
+from app.cli.model_versions import choose_default, delete_model, export_model, list_versions
 from app.cli.terminal import plain, print_json, print_table, stdout
 from app.client_types import Model
 
-models = typer.Typer(no_args_is_help=True, help="List and look at the models of the service.")
+models = typer.Typer(
+    no_args_is_help=True, help="Look at the models of the service, bring and remove them."
+)
 
 models.command("import")(import_model)
+models.command("versions")(list_versions)
+models.command("default")(choose_default)
+models.command("delete")(delete_model)
+models.command("export")(export_model)
 
 NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
@@ -96,6 +103,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         ("classes", ", ".join(model.classes) or "none"),
         ("image", _image(model)),
         ("licence", model.licence),
+        ("default", "yes" if model.default else f"no: {model.name} alone means another version"),
         ("sha256", model.sha256),
         *(("warning", warning) for warning in model.warnings),
     ]

@@ -236,3 +236,25 @@ def test_the_demo(tmp_path: Path) -> None:
     assert verify(demo / "dataset.zip").ok
     assert (demo / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
     assert not (demo / "service" / "server.json").exists()
+
+
+def test_a_model_is_exported_imported_chosen_and_deleted(shell: Shell, client: Client) -> None:
+    exported = shell.run("models", "export", "fashion-cvae@1.0.0", "--out", "vae.zip")
+    assert exported.returncode == 0, exported.stderr
+    for version in ("1.0.0", "1.1.0"):
+        done = shell.run(
+            "models", "import", "vae.zip", "--name", "copy", "--version", version, "--json"
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["name"] == "copy"
+    assert client.model("copy").version == "1.1.0"
+    assert shell.run("models", "default", "copy@1.0.0").returncode == 0
+    assert client.model("copy").version == "1.0.0"
+    assert "copy@1.0.0" in shell.run("models", "versions", "copy").stdout
+    asked: JobRequest = {"model": "copy", "samples_per_class": 1}
+    job = client.wait(client.submit(asked))
+    assert shell.run("models", "delete", "copy@1.0.0", "--yes").returncode == 0
+    assert client.model("copy").version == "1.1.0"
+    assert client.job(job).models[0].version == "1.0.0"
+    again = shell.run("models", "import", "vae.zip")
+    assert again.stdout.startswith("fashion-cvae@1.0.0 is registered")

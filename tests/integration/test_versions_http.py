@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -287,6 +288,10 @@ def test_an_export_is_a_download_that_leaves_nothing(service: Service, exported:
     whole = service.client.get(path)
     assert whole.content == exported
     assert whole.headers["content-type"] == "application/zip"
+    digest = base64.b64encode(hashlib.sha256(exported).digest()).decode()
+    assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
+    head = service.client.head(path)
+    assert (head.content, head.headers["content-length"]) == (b"", str(len(exported)))
     assert "exported-1.zip" in whole.headers["content-disposition"]
     part = service.client.get(path, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, exported[10:20])

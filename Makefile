@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+IN_TWO := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: install demo test lint serve bench soak fuzz clean
 
@@ -23,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_TWO)
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

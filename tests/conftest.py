@@ -1,0 +1,27 @@
+"""How the tests are dealt out when several processes run them (`pytest -n 2 --dist loadgroup`)."""
+
+from __future__ import annotations
+
+import pytest
+
+SHARED = "server"
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file stay together, as do all that talk to the same server.
+
+    Fault tests share nothing and take seconds each: every one goes to whoever is free.
+    """
+    for item in items:
+        group = _group(item)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    parameters = {} if callspec is None else callspec.params
+    if SHARED in parameters:
+        return f"{SHARED}-{parameters[SHARED]}"
+    return None if "acceptance" in item.path.parts else str(item.path)

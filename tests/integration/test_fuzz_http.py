@@ -81,6 +81,10 @@ def test_any_words_in_paths_and_queries(service: Service, one: str, two: str, th
     a, b, c = (quote(text, safe="", errors="replace") for text in (one, two, three))
     for path in (f"/v1/jobs/{a}", f"/v1/models/{a}", f"/v1/jobs/{a}/samples/{b}", f"/{a}/{b}"):
         check(service.client.get(path), 200)
+    for path in (f"/v1/models/{a}/versions", f"/v1/models/{a}/export"):
+        check(service.client.get(path), 200)
+    check(service.client.put(f"/v1/models/{a}/default", json={"version": ascii(two)}))
+    check(service.client.delete(f"/v1/models/{a}"))  # none but shipped ones are there
     check(service.client.get(f"/v1/jobs?limit={a}&after={b}&{c}={a}"), 200)
     check(service.client.get(f"/v1/jobs/{a}/archives/{b}"))
 

@@ -23,13 +23,21 @@ import torch
 from numpy.typing import NDArray
 
 from app import catalogue, deletion
+from app.api import jobs
 from app.db.session import transaction
 from app.db.tables import DEFAULT_TENANT, Job
-from app.errors import ModelInUseError, NotFoundError, SynthloomError, UnknownModelError
+from app.errors import (
+    ModelCorruptError,
+    ModelInUseError,
+    NotFoundError,
+    SynthloomError,
+    UnknownModelError,
+)
 from app.jobs import lifecycle
 from app.jobs.dispatch import Dispatcher
 from app.settings import Settings
 from app.storage import LocalStorage
+from app.worker import build_engine
 from models.spec import ModelSpec
 from models.zoo.catalogue import shipped_model
 from tests import strangers
@@ -233,6 +241,70 @@ def test_a_model_that_is_deleted_after_it_was_found_gets_no_job(shelf: Service) 
         with pytest.raises(UnknownModelError, match="deleted just now"):
             submit(shelf, spec, deleted)
     assert shelf.client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_a_request_whose_model_goes_away_in_the_middle_gets_no_job(
+    shelf: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [spec] = add(shelf, "raced", "1")
+    looked_up = jobs._check_room
+
+    def deleted(*arguments: Any) -> None:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(delete, shelf, spec).result(30)
+        looked_up(*arguments)
+
+    monkeypatch.setattr(jobs, "_check_room", deleted)  # runs between plan and submission
+    answer = shelf.client.post("/v1/jobs", json=BODY | {"model": "raced"})
+    assert (answer.status_code, type_of(answer)) == (422, "unknown-model")
+    assert shelf.client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_the_same_model_registered_at_once_is_one_row_and_one_set_of_files(
+    shelf: Service,
+) -> None:
+    [spec, *_] = add(shelf, "first", "1")
+    spec = spec.model_copy(update={"name": "twice"})
+    storage = LocalStorage(shelf.settings.objects_dir)
+    start = threading.Barrier(4)
+
+    def register() -> int:
+        start.wait(30)
+        with transaction(shelf.database) as session:
+            return catalogue.register(
+                session, storage, DEFAULT_TENANT, spec, ZOO.weights_path, ZOO.preview_path
+            ).id
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = {future.result(60) for future in [pool.submit(register) for _ in range(4)]}
+    assert len(ids) == 1
+    with transaction(shelf.database) as session:
+        row = catalogue.find(session, DEFAULT_TENANT, "twice")
+    kept = {row.weights_key, row.preview_key}
+    assert set(storage.list(f"models/{DEFAULT_TENANT}/{spec.sha256}")) == kept
+
+
+def test_a_worker_says_that_a_model_was_deleted(shelf: Service) -> None:
+    storage = LocalStorage(shelf.settings.objects_dir)
+    gone, damaged = add(shelf, "leaves", "1", "2")
+    engine = build_engine(shelf.settings, shelf.database, storage)
+
+    def draw(spec: ModelSpec) -> None:
+        z = np.zeros((1, spec.latent_size), np.float32)
+        engine.for_request("test").generate(spec.sha256, z, np.zeros(1, np.int64), 8)
+
+    try:
+        draw(ZOO.spec)
+        delete(shelf, gone)
+        with pytest.raises(UnknownModelError, match="was deleted"):
+            draw(gone)
+        with transaction(shelf.database) as session:
+            key = catalogue.find(session, DEFAULT_TENANT, damaged.ref).weights_key
+        storage.delete(key)
+        with pytest.raises(ModelCorruptError):
+            draw(damaged)
+    finally:
+        engine.close()
 
 
 def test_no_job_lacks_its_model_whichever_comes_first(shelf: Service) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from app.settings import Settings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
+PYTHON_OPTIONS = ("-W", "error::ResourceWarning", "-X", "faulthandler")
 LOOK_SECONDS = 0.03
 TERMINAL = ("succeeded", "failed", "cancelled")
 
@@ -49,7 +50,7 @@ class ServiceProcess:
         self.log_path = folder / log_name
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error::ResourceWarning", "-m", "app.cli", *command],
+                [sys.executable, *PYTHON_OPTIONS, "-m", "app.cli", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -93,9 +94,16 @@ class ServiceProcess:
         try:
             return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise AssertionError(f"pid {self.pid} did not stop:\n{self.log[-4000:]}") from None
+            self._abort()
+            raise AssertionError(f"pid {self.pid} did not stop:\n{self.log[-16_000:]}") from None
+
+    def _abort(self) -> None:
+        """End it; the stacks of all its threads are in the log, unless it can't even die."""
+        self.process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(5.0)
+        self.process.kill()
+        self.process.wait()
 
 
 class Server(ServiceProcess):

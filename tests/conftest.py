@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 SHARED = "server"
+ALONE = {"test_frozen.py", "test_kills.py", "test_take_over.py"}
+"""Files of tests that share nothing and take many seconds each."""
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file stay together, as do all that talk to the same server.
 
-    Fault tests share nothing and take seconds each: every one goes to whoever is free.
+    They begin in the order in which they are found, the fault tests first: they take longest.
     """
     for item in items:
         group = _group(item)
@@ -24,4 +26,4 @@ def _group(item: pytest.Item) -> str | None:
     parameters = {} if callspec is None else callspec.params
     if SHARED in parameters:
         return f"{SHARED}-{parameters[SHARED]}"
-    return None if "acceptance" in item.path.parts else str(item.path)
+    return None if item.path.name in ALONE else str(item.path)

@@ -45,7 +45,7 @@ def delete(session: Session, tenant_id: str, ref: str) -> list[str]:
     """Delete `name@version`, or `name` where it has one version only.
 
     Returns the keys of its files: remove them once this transaction is committed. What stays after
-    a crash, `remove_orphans` takes.
+    a crash, `LeftFiles` takes.
     Raises NotFoundError, ValidationError where the version has to be named, ConflictError for a
     shipped model, ModelInUseError.
     """
@@ -62,16 +62,27 @@ def delete(session: Session, tenant_id: str, ref: str) -> list[str]:
     return [key for key in (model.weights_key, model.preview_key) if key]
 
 
-def remove_orphans(transaction: Transaction, storage: LocalStorage) -> int:
-    """Remove old files of models that no row names; returns how many."""
-    old = [key for key in storage.list("models") if storage.age_seconds(key) > LEFT_SECONDS]
-    if not old:
-        return 0
-    with transaction() as session:
-        rows = session.execute(sa.select(Model.weights_key, Model.preview_key)).all()
-    left = set(old) - {key for row in rows for key in row}
-    storage.delete_all(sorted(left))
-    return len(left)
+class LeftFiles:
+    """Files of models that no row names: of registrations and deletions that a crash has ended.
+
+    A file is removed when it is old and was already left at the look before, so that a clock that
+    jumps can't take one whose row is about to be committed. Look about once a minute.
+    """
+
+    def __init__(self) -> None:
+        self._left: set[str] = set()
+
+    def remove(self, transaction: Transaction, storage: LocalStorage) -> int:
+        """Look, and remove what has to go; returns how many."""
+        old = {key for key in storage.list("models") if storage.age_seconds(key) > LEFT_SECONDS}
+        if old:
+            with transaction() as session:
+                rows = session.execute(sa.select(Model.weights_key, Model.preview_key)).all()
+            old -= {key for row in rows for key in row}
+        gone = old & self._left
+        storage.delete_all(sorted(gone))
+        self._left = old - gone
+        return len(gone)
 
 
 def _refuse_shipped(tenant_id: str, model: Model) -> None:

@@ -218,7 +218,7 @@ def _leave_broken_device(error: BaseException) -> None:
 
 
 def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
-    next_orphans = 0.0
+    next_orphans, left_models = 0.0, deletion.LeftFiles()
     while not context.stopping.is_set():
         try:
             _say_alive(context, door)
@@ -228,7 +228,7 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
             sweep.sweep_ended_jobs(context.transaction, context.dispatcher, context.storage)
             if time.monotonic() >= next_orphans:
                 sweep.remove_orphans(context.transaction, context.storage)
-                deletion.remove_orphans(context.transaction, context.storage)
+                left_models.remove(context.transaction, context.storage)
                 next_orphans = time.monotonic() + ORPHAN_SECONDS
         except Exception:
             log.exception("housekeeping failed; it is tried again")

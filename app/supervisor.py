@@ -21,6 +21,9 @@ STOP_SECONDS = 20.0
 LOOKS = 10
 """Looks in a row without a sign of life after which a worker counts as hung. They are counted, not
 timed: after a pause of the server itself (Ctrl-Z, a paused container) nobody is accused at once."""
+START_LOOKS = 10 * LOOKS
+"""As many before the first sign: a busy machine may take long to get that far, and a worker that is
+killed for it would never start."""
 
 
 class Supervisor:
@@ -91,14 +94,14 @@ class Supervisor:
             )
 
     async def _end_when_hung(self, slot: int, child: Process, signs: Signs) -> None:
-        silent = 0
-        while silent < LOOKS:
-            await asyncio.sleep(self._settings.hang_seconds / LOOKS)
+        pause, silent = self._settings.hang_seconds / LOOKS, 0
+        while silent < (LOOKS if signs.begun else START_LOOKS):
+            await asyncio.sleep(pause)
             silent = 0 if signs.taken() else silent + 1
         log.error(
             "worker %d has given no sign of life for %g s: it is frozen or hangs, and is killed",
             slot,
-            self._settings.hang_seconds,
+            silent * pause,
         )
         _signal(child, "kill")
 
@@ -113,11 +116,13 @@ class Signs(asyncio.Protocol):
     """The signs of life of one worker, as they arrive."""
 
     def __init__(self) -> None:
+        self.begun = False
+        """Whether there ever was one."""
         self._heard = False
 
     def data_received(self, data: bytes) -> None:
         """The worker lives."""
-        self._heard = True
+        self.begun = self._heard = True
 
     def taken(self) -> bool:
         """Whether there was one since the last call."""

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 import torch
 from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_fixed
 
@@ -193,7 +194,8 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     _register_workflows(context)
     DBOS.listen_queues([QUEUE])
     DBOS.launch()
-    DBOS.register_queue(
+    _patient(settings)(
+        DBOS.register_queue,
         QUEUE,
         worker_concurrency=settings.shard_concurrency,
         partition_worker_concurrency=settings.shard_concurrency,
@@ -237,12 +239,16 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
 
 def announce(context: WorkerContext, door: GenerationServer) -> None:
     """The first heartbeat. A database that is busy or away is waited for, as later ones do."""
-    patient = Retrying(
-        retry=retry_if_exception_type((UnavailableError, StorageFullError)),
-        wait=wait_fixed(context.settings.heartbeat_seconds),
+    _patient(context.settings)(_say_alive, context, door)
+
+
+def _patient(settings: Settings) -> Retrying:
+    """Tries again what a start writes, for as long as the database can't take it."""
+    return Retrying(
+        retry=retry_if_exception_type((UnavailableError, StorageFullError, OperationalError)),
+        wait=wait_fixed(settings.heartbeat_seconds),
         before_sleep=before_sleep_log(log, logging.WARNING),
     )
-    patient(_say_alive, context, door)
 
 
 def _say_alive(context: WorkerContext, door: GenerationServer) -> None:

@@ -12,7 +12,7 @@ import httpx
 import sqlalchemy as sa
 
 from tests.acceptance.checker import check_everything
-from tests.harness import Server, end, ready_workers, wait_for
+from tests.harness import Server, end, wait_for
 
 PATIENCE_SECONDS = 300.0
 """Time for one step: a start, an answer, or any progress at all. Only what is stuck takes longer,
@@ -40,6 +40,7 @@ class Chaos:
         self.database = sa.create_engine(database_url, poolclass=sa.NullPool)
         self.submitted: dict[str, dict[str, int]] = {}
         self.kills: list[str] = []
+        self.started: set[int] = set()
         self.server = self._started()
 
     def run(self, jobs: int, kills: int, samples: int) -> None:
@@ -56,6 +57,7 @@ class Chaos:
     def check(self) -> None:
         """Stop the service cleanly, and judge what it left."""
         assert self.server.stop() == 0
+        wait_for("the end of killed servers' workers", lambda: not self._deserted(), 60)
         check_everything(self.database, self.folder / "objects", self.submitted)
 
     def _started(self) -> Server:
@@ -89,10 +91,10 @@ class Chaos:
         """SIGKILL the workers, the API or both, a random moment from now."""
         victim = self.random.choice(("worker", "api", "both"))
         if self.random.random() < 0.7:  # else: in the middle of starting
-            with httpx.Client(base_url=self.server.url) as client:
-                wait_for("a worker", lambda: ready_workers(client) > 0, PATIENCE_SECONDS)
+            wait_for("a worker", self._at_work, PATIENCE_SECONDS)
         threading.Event().wait(self.random.uniform(0.0, 3.0))
         workers = self.server.children()
+        self.started.update(workers)
         if victim in ("api", "both"):
             self.server.kill()
         if victim in ("worker", "both"):
@@ -101,6 +103,17 @@ class Chaos:
         self.kills.append(victim)
         if not self.server.running:
             self.server = self._started()
+
+    def _deserted(self) -> list[int]:
+        """Workers that live on without their server."""
+        places = {pid: Path(f"/proc/{pid}/cwd") for pid in self.started}
+        return [pid for pid, cwd in places.items() if cwd.exists() and cwd.samefile(self.folder)]
+
+    def _at_work(self) -> bool:
+        """Whether a worker of this server, not only one that was killed just now, says it lives."""
+        with self.database.connect() as connection:
+            pids = set(connection.execute(sa.text("SELECT pid FROM workers")).scalars())
+        return not pids.isdisjoint(self.server.children())
 
     def _left(self) -> tuple[int, int, int]:
         """Shards to run, jobs to sweep and files to remove: all that is still to be done.

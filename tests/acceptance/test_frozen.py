@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from app.db.tables import Worker
 from app.worker import announce
 from tests.acceptance.checker import check_everything
 from tests.acceptance.freezer import freeze
-from tests.harness import follow, ready_workers, serving, submit, wait_for
+from tests.harness import Server, end, follow, ready_workers, serving, submit, wait_for
 from tests.local_worker import FakeEngine, LocalWorker
 
 COUNTS = {"bag": 1_000, "coat": 1_000}
@@ -52,16 +53,31 @@ def test_a_frozen_worker_is_killed_and_its_successor_ends_the_job(
 
 
 def test_a_worker_that_waits_for_the_database_is_not_taken_for_frozen(tmp_path: Path) -> None:
-    settings = SETTINGS | {"hang_seconds": 5.0, "lease_seconds": 1.0, "heartbeat_seconds": 0.2}
+    settings = SETTINGS | {"lease_seconds": 1.0, "heartbeat_seconds": 0.2}
     with serving(tmp_path, **settings) as server, httpx.Client(base_url=server.url) as client:
         before = server.children()
         with _locked(tmp_path / "synthloom.db"):
             # SQLite's patience is several times that of the supervisor.
-            wait_for("a refused heartbeat", lambda: "housekeeping failed" in server.log, 90)
+            wait_for("a refused heartbeat", lambda: "housekeeping failed" in server.log, 120)
             assert ready_workers(client) == 0
         wait_for("its heartbeat", lambda: ready_workers(client) == 1, 60)
         assert server.children() == before
         assert "sign of life" not in server.log
+
+
+def test_workers_end_with_a_server_that_died_without_hearing_them(tmp_path: Path) -> None:
+    database = sa.create_engine(f"sqlite:///{tmp_path / 'synthloom.db'}", poolclass=sa.NullPool)
+    server = Server(tmp_path, 1, hang_seconds=1.0, heartbeat_seconds=0.2)
+    try:
+        server.wait_ready()
+        [worker] = server.children()
+        end(server.pid, signal.SIGSTOP)
+        for _ in range(3):  # its signs of life are more frequent, and nobody takes them
+            last = _seen(database)
+            wait_for("a heartbeat", lambda before=last: _seen(database) != before, 60)
+    finally:
+        server.kill()
+    wait_for("the end of the worker", lambda: not Path(f"/proc/{worker}/cwd").exists(), 60)
 
 
 def test_a_first_heartbeat_waits_for_a_busy_database(
@@ -109,6 +125,11 @@ def _held(reader: sa.Engine) -> int:
 
 def _swept(reader: sa.Engine) -> bool:
     return not _count(reader, "SELECT count(*) FROM jobs WHERE swept_at IS NULL")
+
+
+def _seen(reader: sa.Engine) -> str:
+    with reader.connect() as connection:
+        return str(connection.execute(sa.text("SELECT max(seen_at) FROM workers")).scalar_one())
 
 
 def _count(reader: sa.Engine, query: str) -> int:

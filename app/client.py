@@ -41,6 +41,8 @@ from app.client_errors import (
 )
 from app.client_types import (
     Answer,
+    Classifier,
+    ClassifierList,
     Estimate,
     Inspection,
     Job,
@@ -113,6 +115,10 @@ class Client:
     def models(self) -> list[Model]:
         """Every registered model."""
         return self._answer(ModelList, "GET", "/v1/models").models
+
+    def classifiers(self) -> list[Classifier]:
+        """Those that can label what a model without classes draws."""
+        return self._answer(ClassifierList, "GET", "/v1/classifiers").classifiers
 
     def model(self, name: str) -> Model:
         """One model, by `name` (its default version) or `name@version`."""

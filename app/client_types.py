@@ -157,6 +157,8 @@ class Job(Answer):
     samples_per_class: dict[str, int]
     classes: list[str] = []
     models: list[JobModel]
+    labelled_by: dict[str, Any] | None = None
+    """The classifier that labels what the models draw, if one does."""
     encoding: dict[str, Any] = {"format": "png"}
     formats: list[str] = []
     progress: Progress
@@ -181,6 +183,8 @@ class Estimate(Answer):
     seconds: float | None = None
     basis: str = ""
     seed: int | None = None
+    labelling: dict[str, Any] | None = None
+    """Candidates that it takes, where a classifier labels them."""
 
 
 class Row(Answer):
@@ -224,6 +228,30 @@ class Readiness(Answer):
     workers: int
 
 
+class Classifier(Answer):
+    """Who can label what a model without classes draws."""
+
+    name: str
+    version: str
+    sha256: Sha256
+    classes: list[str]
+    image: ImageSize
+    licence: str
+    description: str = ""
+    figures: dict[str, Any] = {}
+
+    @property
+    def reference(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+class ClassifierList(Answer):
+    """All classifiers."""
+
+    classifiers: list[Classifier]
+
+
 class ModelList(Answer):
     """All registered models."""
 
@@ -237,6 +265,8 @@ class JobRequest(TypedDict, total=False):
     models: list[dict[str, Any]]
     samples_per_class: dict[str, int] | int
     samples: int
+    labelled_by: str | dict[str, Any]
+    """Of models without classes: a classifier, or its name and `min_confidence`."""
     seed: int
     encoding: str | dict[str, Any]
     formats: list[str]

@@ -135,6 +135,13 @@ class UnknownModelError(ValidationError):
     slug, title = "unknown-model", "There is no such model"
 
 
+class UnknownClassifierError(ValidationError):
+    """A job names a classifier that the server does not have, or that does not fit its models;
+    `classifiers` names those that fit."""
+
+    slug, title = "unknown-classifier", "There is no such classifier"
+
+
 class UnknownClassError(ValidationError):
     """A job names a class that its models can't make."""
 

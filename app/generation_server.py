@@ -27,9 +27,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.errors import ConfigurationError, SynthloomError, UnauthorizedError
-from app.wire import GENERATE_PATH, PROBE_PATH, Tried, pack_drawn, pack_tried, unpack_draw
+from app.wire import (
+    GENERATE_PATH,
+    LABEL_PATH,
+    PROBE_PATH,
+    Tried,
+    pack_drawn,
+    pack_tried,
+    pack_verdicts,
+    unpack_draw,
+    unpack_images,
+)
 from models.generator import Pixels
 from models.spec import ModelSpec
+from models.verdicts import Verdicts
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +70,9 @@ class Engine(Protocol):
 
     def for_request(self, request_id: str, precision: str) -> Seat:
         """The engine as one request sees it."""
+
+    def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
+        """The verdict of a classifier on each image."""
 
 
 Try = Callable[[ModelSpec, str], Tried]
@@ -115,6 +129,7 @@ class GenerationServer:
         return Starlette(
             routes=[
                 Route(GENERATE_PATH, self._generate, methods=["POST"]),
+                Route(LABEL_PATH, self._label, methods=["POST"]),
                 Route(PROBE_PATH, self._probe, methods=["POST"]),
             ],
             exception_handlers={SynthloomError: _problem},
@@ -131,6 +146,12 @@ class GenerationServer:
         future = submit() if resident else await anyio.to_thread.run_sync(submit)
         made = await asyncio.wrap_future(future)
         return Response(pack_drawn(made.pixels, made.finite), media_type=MEDIA_TYPE)
+
+    async def _label(self, request: Request) -> Response:
+        self._check_token(request)
+        classifier, pixels = unpack_images(await request.body())
+        verdicts = await anyio.to_thread.run_sync(self._engine.label, classifier, pixels)
+        return Response(pack_verdicts(verdicts), media_type=MEDIA_TYPE)
 
     async def _probe(self, request: Request) -> Response:
         self._check_token(request)

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 
 from app.api import (
     archives,
+    classifiers,
     health,
     jobs,
     manifest,
@@ -56,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     for module in (
-        health, model_import, models, model_export, jobs, samples, manifest, archives
+        health, model_import, models, model_export, classifiers, jobs, samples, manifest, archives
     ):  # fmt: skip
         app.include_router(module.router)
     return app

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import MalformedRequestError
+from models.verdicts import Verdicts
 
 GENERATE_PATH = "/generate"
 PROBE_PATH = "/probe"
+LABEL_PATH = "/label"
 
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER_BYTES = 1 << 20
@@ -118,6 +120,38 @@ def unpack_tried(body: bytes) -> Tried:
     shape = _shape(header, 5)
     images = _array(rest, 0, np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
     return Tried(dict(header["report"]), [str(name) for name in header["names"]], images)
+
+
+def pack_images(classifier: str, pixels: NDArray[np.uint8]) -> bytes:
+    """The body of a request for labels: uint8 [n, H, W, C], and the SHA-256 of who labels."""
+    header = {"classifier": classifier, "shape": list(pixels.shape)}
+    return _pack(header, [np.ascontiguousarray(pixels)])
+
+
+def unpack_images(body: bytes) -> tuple[str, NDArray[np.uint8]]:
+    """The request of a body. Raises MalformedRequestError."""
+    header, rest = _unpack(body)
+    shape = _shape(header, 4)
+    pixels = _array(rest, 0, np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
+    return str(header.get("classifier")), pixels
+
+
+def pack_verdicts(verdicts: Verdicts) -> bytes:
+    """The body of an answer with labels."""
+    arrays = [
+        np.ascontiguousarray(verdicts.labels, "<i8"),
+        np.ascontiguousarray(verdicts.confidences, "<f4"),
+    ]
+    return _pack({"shape": [len(verdicts.labels)]}, arrays)
+
+
+def unpack_verdicts(body: bytes) -> Verdicts:
+    """The answer of a body. Raises MalformedRequestError."""
+    header, rest = _unpack(body)
+    [count] = _shape(header, 1)
+    labels = _array(rest, 0, np.dtype("<i8"), count)
+    confidences = _array(rest, labels.nbytes, np.dtype("<f4"), count)
+    return Verdicts(labels.astype(np.int64), confidences.astype(np.float32))
 
 
 def _pack(header: dict[str, Any], arrays: list[NDArray[Any]]) -> bytes:

@@ -28,6 +28,7 @@ from app.jobs.request import JobRequest, Limits, make_plan
 from app.jobs.work import WorkerContext, finalize_job, guarded, run_shard
 from app.settings import Settings
 from app.storage import LocalStorage
+from models.zoo.catalogue import shipped_classifiers
 
 MODEL = "fashion-cgan"
 
@@ -101,7 +102,11 @@ class LocalWorker:
     def ask(self, request: JobRequest, seed: int = 7) -> Job:
         """A queued job."""
         encoders = {"png": "test/1"}
-        limits = Limits(10**8, self.settings.shard_samples, self.settings.engine_batch, encoders)
+        judges = tuple(shipped.spec for shipped in shipped_classifiers())
+        settings = self.settings
+        limits = Limits(
+            10**8, settings.shard_samples, settings.engine_batch, encoders, classifiers=judges
+        )
         with self.context.transaction() as session:
             [source] = request.sources()
             spec = catalogue.spec_of(catalogue.find(session, DEFAULT_TENANT, source.model))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,15 @@ class Source(BaseModel):
     version: str
     sha256: str
     weight: float
+
+
+class Labeller(BaseModel):
+    """The classifier that labels what the models of a job draw, pinned by content."""
+
+    name: str
+    version: str
+    sha256: str
+    min_confidence: float
 
 
 class Progress(BaseModel):
@@ -61,6 +71,7 @@ class JobView(BaseModel):
     samples_per_class: dict[str, int]
     classes: list[str]
     models: list[Source]
+    labelled_by: Labeller | None
     encoding: Encoding
     formats: list[str]
     progress: Progress
@@ -87,6 +98,7 @@ def view_of(session: Session, job: Job) -> JobView:
             Source(name=m.name, version=m.version, sha256=m.sha256, weight=m.weight)
             for m in plan.models
         ],
+        labelled_by=Labeller(**asdict(plan.labelled_by)) if plan.labelled_by else None,
         encoding=plan.encoding,
         formats=job.formats,
         progress=Progress(

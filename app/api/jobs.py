@@ -8,6 +8,7 @@ import json
 from typing import Annotated
 
 import sqlalchemy as sa
+from anyio import from_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
@@ -30,6 +31,7 @@ from app.errors import (
 )
 from app.jobs import lifecycle
 from app.jobs.estimate import Estimate, estimate
+from app.jobs.pilot import labelling
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
 
@@ -72,10 +74,17 @@ def create_job(
 
 @router.post("/estimate")
 def estimate_job(services: Provided, tenant: Tenant, body: JobRequest) -> Estimate:
-    """What a job would be, without running it: plan, shards, bytes, seconds."""
+    """What a job would be, without running it: plan, shards, bytes, seconds.
+
+    Where a classifier labels what is drawn, a worker draws a pilot of each model first, and
+    `labelling` says how many candidates the classes take.
+    """
     with services.transaction() as session:
-        plan, _ = plan_of(session, services, tenant, body)
-        return estimate(session, tenant, plan, seed=body.seed)
+        plan, specs = plan_of(session, services, tenant, body)
+    latent_sizes = {spec.sha256: spec.latent_size for spec in specs}
+    cost = labelling(plan, from_thread.run(services.pilots.of, plan, latent_sizes))
+    with services.transaction() as session:
+        return estimate(session, tenant, plan, seed=body.seed, labelling=cost)
 
 
 @router.get("")

@@ -25,15 +25,19 @@ from app.db.tables import Worker
 from app.errors import OverloadedError, SynthloomError, UnavailableError, tree
 from app.wire import (
     GENERATE_PATH,
+    LABEL_PATH,
     PROBE_PATH,
     Draw,
     Drawn,
     Tried,
     pack_draw,
+    pack_images,
     unpack_drawn,
     unpack_tried,
+    unpack_verdicts,
 )
 from models.spec import ModelSpec
+from models.verdicts import Verdicts
 
 REFRESH_SECONDS = 1.0
 TIMEOUT_SECONDS = 120.0
@@ -105,12 +109,21 @@ class RemoteWorkers:
             return await door.exchanges[Kind(draw.model, draw.batch, draw.precision)].ask(draw)
         except (ClientError, TimeoutError) as error:
             self._fresh_until = 0.0
-            raise UnavailableError(
-                "The worker that was asked has gone. Try again in a second.",
-                retry_after_seconds=1,
-            ) from error
+            raise _gone() from error
         finally:
             door.asked -= count
+
+    async def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
+        """The verdicts of a classifier, by its SHA-256, on uint8 images [n, H, W, C].
+
+        Raises UnavailableError when no worker answers, and whatever error the worker gives.
+        """
+        door = await self._least_asked()
+        try:
+            return unpack_verdicts(await door.post(LABEL_PATH, pack_images(classifier, pixels)))
+        except (ClientError, TimeoutError) as error:
+            self._fresh_until = 0.0
+            raise _gone() from error
 
     async def try_model(self, spec: ModelSpec, key: str) -> Tried:
         """What a worker draws and measures of a model that is not registered.
@@ -198,6 +211,12 @@ def _session(address: str, token: str) -> ClientSession:
         connector=UnixConnector(address.removeprefix("unix:"), limit=0) if local else None,
         headers={"Authorization": f"Bearer {token}"},
         timeout=ClientTimeout(TIMEOUT_SECONDS),
+    )
+
+
+def _gone() -> UnavailableError:
+    return UnavailableError(
+        "The worker that was asked has gone. Try again in a second.", retry_after_seconds=1
     )
 
 

@@ -27,7 +27,7 @@ from app.datasets.batch import (
     as_zip,
     raw_images,
 )
-from app.errors import JobTooLargeError, NotAcceptableError
+from app.errors import JobTooLargeError, NotAcceptableError, ValidationError
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
 from app.jobs.shard import AtOnce, ShardRun
@@ -75,6 +75,7 @@ async def create_samples(
     and JSON.
     """
     media_type = _negotiated(accept)
+    _check_unlabelled(body)
     specs = await services.models.specs(tenant, [source.model for source in body.sources()])
     plan = planned(body, specs, services.limits)
     _check_size(plan)
@@ -153,6 +154,14 @@ def _negotiated(accept: str) -> str:
     if media_type is None:
         raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")
     return media_type
+
+
+def _check_unlabelled(body: JobRequest) -> None:
+    if body.labelled_by is not None:
+        raise ValidationError(
+            "Only a job can have its samples labelled by a classifier, as nobody knows how many "
+            "candidates that takes. Submit it with POST /v1/jobs."
+        )
 
 
 def _check_size(plan: Plan) -> None:

@@ -17,6 +17,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
 from app.api.known_models import KnownModels
+from app.api.pilots import Pilots
 from app.api.remote_engine import RemoteWorkers
 from app.datasets.encoders import encoder_names
 from app.db.session import transaction
@@ -26,6 +27,7 @@ from app.jobs.dispatch import Dispatcher
 from app.jobs.request import Limits
 from app.settings import Settings
 from app.storage import LocalStorage
+from models.zoo.catalogue import shipped_classifiers
 
 ACCESS_SECONDS = 2.0
 """How long a revoked key may still draw samples; everything else it loses at once."""
@@ -47,6 +49,7 @@ class Services:
     tenants: TTLCache[bytes, str] = field(init=False)
     """By the digest of their key; read and written on the event loop only."""
     models: KnownModels = field(init=False)
+    pilots: Pilots = field(init=False)
     sampling: CapacityLimiter = field(init=False)
     draining: bool = False
 
@@ -57,12 +60,14 @@ class Services:
             engine_batch=self.settings.engine_batch,
             encoders=encoder_names(),
             precision=self.settings.precision,
+            classifiers=tuple(shipped.spec for shipped in shipped_classifiers()),
         )
         self.workers = RemoteWorkers(
             self.transaction, self.settings.lease_seconds, self.settings.sync_waiting_samples
         )
         self.tenants = TTLCache(1_024, ACCESS_SECONDS)
         self.models = KnownModels(self.transaction)
+        self.pilots = Pilots(self.workers)
         self.sampling = CapacityLimiter(SAMPLING_THREADS)
         self.encoders = ThreadPoolExecutor(
             self.settings.encode_threads, thread_name_prefix="encode"

@@ -35,6 +35,35 @@ QualityOption = Annotated[
     ),
 ]
 
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=LARGEST_SEED,
+        metavar="SEED",
+        help="Same seed, same samples; random if left out.",
+    ),
+]
+LabelledByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labelled-by",
+        metavar="CLASSIFIER",
+        help="Have this classifier label what a model without classes draws.",
+    ),
+]
+ConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        min=0.0,
+        max=1.0,
+        metavar="P",
+        help="Of the classifier: smallest probability that counts; 0 if left out.",
+    ),
+]
+
 
 def generate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")],
@@ -57,16 +86,9 @@ def generate(
             "--samples", min=1, metavar="N", help="For a model that can't be asked for a class."
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            min=0,
-            max=LARGEST_SEED,
-            metavar="SEED",
-            help="Same seed, same samples; random if left out.",
-        ),
-    ] = None,
+    seed: SeedOption = None,
+    labelled_by: LabelledByOption = None,
+    min_confidence: ConfidenceOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset at DIR.")] = False,
@@ -88,6 +110,8 @@ def generate(
     request = request_of(model, per_class, classes or [], samples, seed)
     if encoding is not ImageFormat.PNG or quality is not None:
         request["encoding"] = encoding_of(encoding, quality)
+    if labelled_by is not None or min_confidence is not None:
+        request["labelled_by"] = labeller_of(labelled_by, min_confidence)
     target = checked_target(out, force)
     with connected(Whereabouts(server, data, api_key), embed=True) as client, reporter() as shown:
         delivery = deliver(client, request, target, shown, keep_archive)
@@ -124,6 +148,18 @@ def encoding_of(encoding: ImageFormat, quality: int | None) -> str | dict[str, A
             "PNG is lossless; take --encoding jpeg or --encoding webp.", param_hint="--quality"
         )
     return {"format": encoding.value, "quality": quality}
+
+
+def labeller_of(labelled_by: str | None, min_confidence: float | None) -> str | dict[str, Any]:
+    """The classifier as a request writes it."""
+    if labelled_by is None:
+        raise typer.BadParameter(
+            "Say which classifier has to be so sure: --labelled-by CLASSIFIER.",
+            param_hint="--min-confidence",
+        )
+    if min_confidence is None:
+        return labelled_by
+    return {"classifier": labelled_by, "min_confidence": min_confidence}
 
 
 def quotas(classes: list[str]) -> dict[str, int]:

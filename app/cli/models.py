@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.classifiers import list_classifiers
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
 from app.cli.model_import import import_model
 from app.cli.model_versions import choose_default, delete_model, export_model, list_versions
@@ -22,6 +23,7 @@ models.command("versions")(list_versions)
 models.command("default")(choose_default)
 models.command("delete")(delete_model)
 models.command("export")(export_model)
+models.command("classifiers")(list_classifiers)
 
 NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]

@@ -14,7 +14,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BufferedReader
 from typing import Any, BinaryIO, cast
 
@@ -111,6 +111,8 @@ def dataset_document(plan: Plan, licences: Sequence[str]) -> bytes:
     }
     if plan.encoding != PNG:  # what is not there is PNG: archives of before there was a choice
         document["encoding"] = plan.encoding.model_dump()
+    if plan.labelled_by:
+        document["labelled_by"] = asdict(plan.labelled_by)
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 

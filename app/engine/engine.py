@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from app.engine.batcher import Kind, Lane, Run
 from app.engine.devices import joined
+from app.engine.labeller import Labeller
 from app.engine.place import Limits, LoadOnto, Place
 from app.errors import DeviceMemoryError, ModelCorruptError, ModelUnusableError
 from models.errors import CheckpointError, ModelError
 from models.generator import Generator, Pixels, check_inputs
+from models.verdicts import Verdicts
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Engine:
     drew.
 
     clock: seconds that never go back.
+    labeller: the worker's classifiers, for seats that label what they draw.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class Engine:
         run: Run,
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
+        labeller: Labeller | None = None,
     ) -> None:
         self._make = partial(Place, load=load, run=run, limits=limits)
         self._own = self._make(device)
         self._cpu: Place | None = None
         self._clock = clock
+        self._labeller = labeller
         self._lock = threading.Lock()
         self._back_at: dict[str, float] = {}
         """When a model that runs on the CPU may try the device again."""
@@ -94,6 +99,12 @@ class Engine:
         with _translated(model), ExitStack() as held:
             _, generator = self._hold(model, held)
             return generator.latent_size
+
+    def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
+        """The verdict of a classifier on each image: see `Labeller.label`."""
+        if self._labeller is None:
+            raise ModelUnusableError("This worker has no classifiers.")
+        return self._labeller.label(classifier, pixels)
 
     def close(self) -> None:
         """End the threads of the devices; whoever waits is told so."""
@@ -215,6 +226,10 @@ class Seat:
     def latent_size(self, model: str) -> int:
         """Length of one latent of a model."""
         return self.engine.latent_size(model)
+
+    def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
+        """The verdict of a classifier, by its SHA-256, on each image: uint8 [n, H, W, C]."""
+        return self.engine.label(classifier, pixels)
 
 
 class Draw:

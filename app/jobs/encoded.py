@@ -19,7 +19,7 @@ class Candidates:
     model: int
     first: int
     positions: NDArray[np.int64]
-    """[n] positions in the shard; -1 where a candidate was refused."""
+    """[n] positions in the shard; -1 where a candidate was refused, or is not labelled yet."""
 
 
 class Encoded(NamedTuple):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from app.db.tables import Archive, Job, JobState
 from app.jobs.encoding import encoding_of
+from app.jobs.pilot import Labelling
 from app.jobs.plan import Plan
 
 _JOBS_LOOKED_AT = 50
@@ -26,12 +29,21 @@ class Estimate(BaseModel):
     seconds: float | None
     basis: str
     seed: int | None
+    labelling: Labelling | None = None
+    """Candidates that it takes, where a classifier labels them."""
 
 
-def estimate(session: Session, tenant: str, plan: Plan, *, seed: int | None) -> Estimate:
+def estimate(
+    session: Session,
+    tenant: str,
+    plan: Plan,
+    *,
+    seed: int | None,
+    labelling: Labelling | None = None,
+) -> Estimate:
     """The estimate of a plan: bytes and seconds from the largest finished job like it.
 
-    Like it is a job of the same models and the same encoding.
+    Like it is a job of the same models and the same encoding, labelled the same way.
     """
     like = _largest_like(session, tenant, plan)
     if like is None:
@@ -54,6 +66,7 @@ def estimate(session: Session, tenant: str, plan: Plan, *, seed: int | None) -> 
         seconds=seconds,
         basis=basis,
         seed=seed,
+        labelling=labelling,
     )
 
 
@@ -66,10 +79,12 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         .limit(_JOBS_LOOKED_AT)
     ).all()
     wanted = {model.sha256 for model in plan.models}
+    judge = asdict(plan.labelled_by) if plan.labelled_by else None
     like = [
         (job, size)
         for job, size in finished
         if {model["sha256"] for model in job.plan["models"]} == wanted
         and encoding_of(job.plan.get("encoding")) == plan.encoding
+        and job.plan.get("labelled_by") == judge
     ]
     return max(like, key=lambda pair: pair[0].samples, default=None)

@@ -40,6 +40,22 @@ class PlannedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedClassifier:
+    """Who labels what models that take no class draw; pinned by content too."""
+
+    name: str
+    version: str
+    sha256: str
+    min_confidence: float
+    """What it labels with a smaller probability is refused."""
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """`count` samples of one class from one model."""
 
@@ -85,6 +101,8 @@ class Plan:
     """The form of the image files."""
     precision: str = "float32"
     """What the generators compute in: `float32` or `bfloat16`."""
+    labelled_by: PlannedClassifier | None = None
+    """Labels every candidate, where the models take no class but samples are asked by class."""
 
     @cached_property
     def samples(self) -> int:
@@ -164,11 +182,16 @@ class Plan:
                 **document,
                 "image": ImageShape(**document["image"]),
                 "encoding": encoding_of(document.get("encoding")),
+                "labelled_by": _classifier_of(document.get("labelled_by")),
                 "classes": tuple(document["classes"]),
                 "models": tuple(PlannedModel(**m) for m in document["models"]),
                 "cells": tuple(Cell(**c) for c in document["cells"]),
             }
         )
+
+
+def _classifier_of(document: Mapping[str, Any] | None) -> PlannedClassifier | None:
+    return PlannedClassifier(**document) if document else None
 
 
 def apportion(total: int, weights: Sequence[float]) -> list[int]:

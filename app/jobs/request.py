@@ -15,7 +15,17 @@ from app.errors import (
     ValidationError,
 )
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
-from app.jobs.plan import Cell, Plan, PlannedModel, apportion, engine_batch, shard_count
+from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
+from app.jobs.plan import (
+    Cell,
+    Plan,
+    PlannedClassifier,
+    PlannedModel,
+    apportion,
+    engine_batch,
+    shard_count,
+)
+from models.classifier_spec import ClassifierSpec
 from models.spec import ModelSpec
 
 MAX_SEED = 2**53 - 1
@@ -29,7 +39,7 @@ class WeightedModel(BaseModel):
     """One source of a job, and its share."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    model: ModelRef = Field(description="`name` (its newest version) or `name@version`")
+    model: ModelRef = Field(description="`name` (its default version) or `name@version`")
     weight: float = Field(default=1.0, gt=0, le=1e6, strict=True)
 
 
@@ -44,6 +54,11 @@ class JobRequest(BaseModel):
     )
     samples: StrictInt | None = Field(
         default=None, description="for models that can't be asked for a class"
+    )
+    labelled_by: AskedLabelledBy | None = Field(
+        default=None,
+        description="for models that can't be asked for a class: the classifier that labels what "
+        "they draw, so that samples_per_class can be filled",
     )
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     encoding: AskedEncoding = Field(
@@ -68,6 +83,8 @@ class Limits:
     encoders: Mapping[str, str]
     """Format of an image file → name and version of its encoder."""
     precision: str = "float32"
+    classifiers: tuple[ClassifierSpec, ...] = ()
+    """Those that may label what models draw."""
 
 
 def make_plan(
@@ -83,8 +100,10 @@ def make_plan(
     if len({spec.image for spec in specs}) != 1:
         raise ValidationError("All models of a job must make images of one size and channel count.")
     _check_encoding(request.encoding, specs[0])
-    classes = tuple(dict.fromkeys(name for spec in specs for name in spec.class_names))
-    quotas = _quotas(request, specs, classes)
+    asked = request.labelled_by
+    judge = classifier_of(asked, specs, limits.classifiers) if asked else None
+    classes = judge.classes if judge else _classes(specs)
+    quotas = _quotas(request, specs, classes, limits.classifiers)
     total = sum(quotas.values())
     if total > limits.max_job_samples:
         # str() refuses integers of more than 4,300 digits, and nobody wants to read them.
@@ -101,14 +120,23 @@ def make_plan(
             PlannedModel(spec.name, spec.version, spec.sha256, weight)
             for spec, weight in zip(specs, weights, strict=True)
         ),
-        cells=_cells(quotas, specs, weights, classes),
+        cells=_cells(quotas, specs, weights, classes, labelled=judge is not None),
         image=specs[0].image,
         shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
         engine_batch=engine_batch(total, limits.engine_batch),
         encoder=limits.encoders[request.encoding.format],
         encoding=request.encoding,
         precision=limits.precision,
+        labelled_by=_pinned(judge, asked) if judge and asked else None,
     )
+
+
+def _classes(specs: Sequence[ModelSpec]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for spec in specs for name in spec.class_names))
+
+
+def _pinned(judge: ClassifierSpec, asked: LabelledBy) -> PlannedClassifier:
+    return PlannedClassifier(judge.name, judge.version, judge.sha256, asked.min_confidence)
 
 
 def _check_encoding(encoding: Encoding, spec: ModelSpec) -> None:
@@ -120,17 +148,22 @@ def _check_encoding(encoding: Encoding, spec: ModelSpec) -> None:
 
 
 def _quotas(
-    request: JobRequest, specs: Sequence[ModelSpec], classes: tuple[str, ...]
+    request: JobRequest,
+    specs: Sequence[ModelSpec],
+    classes: tuple[str, ...],
+    classifiers: Sequence[ClassifierSpec],
 ) -> dict[str, int]:
     unconditional = [spec.name for spec in specs if not spec.conditional]
     if unconditional and len(unconditional) != len(specs):
         raise ValidationError("A job can't mix models that take a class with models that don't.")
-    if unconditional:
-        return _unlabelled_quota(request, unconditional[0], classes[0])
+    if unconditional and request.labelled_by is None:
+        fits = [spec.name for spec in fitting(classifiers, specs[0].image)]
+        return _unlabelled_quota(request, unconditional[0], classes[0], fits)
     if request.samples is not None:
+        labelled = " where a classifier labels what it draws" if unconditional else ""
         raise ValidationError(
-            f'"{specs[0].name}" is asked by class: give "samples_per_class" (class → number, or '
-            'one number for every class) instead of "samples".'
+            f'"{specs[0].name}" is asked by class{labelled}: give "samples_per_class" (class → '
+            'number, or one number for every class) instead of "samples".'
         )
     if request.samples_per_class is None:
         raise ValidationError('Give "samples_per_class": class → number, or one number for all.')
@@ -140,11 +173,16 @@ def _quotas(
     return {name: n for name, n in quotas.items() if n}
 
 
-def _unlabelled_quota(request: JobRequest, model: str, only_class: str) -> dict[str, int]:
+def _unlabelled_quota(
+    request: JobRequest, model: str, only_class: str, fits: Sequence[str]
+) -> dict[str, int]:
     if request.samples_per_class is not None:
+        way_out = f', or "labelled_by": "{fits[0]}" to have what it draws labelled' if fits else ""
         raise UnconditionalModelError(
             f'"{model}" was trained without labels, so nothing in it can be asked for a class; '
-            'give "samples": N for N images of the class "unlabelled", or take a conditional model.'
+            f'give "samples": N for N images of the class "unlabelled"{way_out}, or take a '
+            "conditional model.",
+            classifiers=list(fits),
         )
     if request.samples is None:
         raise ValidationError(f'"{model}" takes no class: give "samples": N.')
@@ -174,10 +212,12 @@ def _cells(
     specs: Sequence[ModelSpec],
     weights: Sequence[float],
     classes: tuple[str, ...],
+    *,
+    labelled: bool,
 ) -> tuple[Cell, ...]:
     cells: list[Cell] = []
     for label, name in enumerate(classes):
-        able = [k for k, spec in enumerate(specs) if name in spec.class_names]
+        able = [k for k, spec in enumerate(specs) if labelled or name in spec.class_names]
         parts = apportion(quotas.get(name, 0), [weights[k] for k in able])
         for k, count in zip(able, parts, strict=True):
             condition = specs[k].class_names.index(name) if specs[k].conditional else -1

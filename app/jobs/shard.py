@@ -4,6 +4,9 @@ Candidate c of a model's stream in this shard has the latent `normal(seed, model
 The first candidates go to the shard's samples in order; a refused one leaves its sample to be
 filled by the next candidates of the same stream, so every run of a shard ends in the same
 samples, and exactly as many as the plan says.
+
+Of a model that takes no class, where a classifier labels what it draws, each candidate of the
+stream goes to the earliest sample of the class that it was labelled as; see `Openings`.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from app.datasets.encoders import Encode, encoder_of
 from app.datasets.manifest import Layout, SampleRow
 from app.errors import DryClassError
 from app.jobs.encoded import Candidates, Encoded, encoded
-from app.jobs.plan import Plan, Shard
+from app.jobs.openings import Openings, most_candidates
+from app.jobs.plan import Plan, PlannedClassifier, Shard
 from models.latents import normal
+from models.verdicts import Verdicts
 
 BATCHES_ASKED = 3
 """Batches of a shard that the engine has at a time: it never waits for latents, and other jobs
@@ -54,6 +59,10 @@ class Answer(Protocol):
 
     def cancel(self) -> bool:
         """It is no longer wanted."""
+
+
+Label = Callable[[str, NDArray[np.uint8]], Verdicts]
+"""From the SHA-256 of a classifier and images [n, H, W, C] to its verdict on each."""
 
 
 class Generates(Protocol):
@@ -150,6 +159,8 @@ class ShardRun:
     refusal_factor: float
     encode: Encode | None = None
     """Instead of the encoder of the plan."""
+    label: Label | None = None
+    """Needed where the plan is labelled by a classifier."""
     rows: list[SampleRow] = field(default_factory=list)
     refused: int = 0
     seconds: float = 0.0
@@ -201,8 +212,12 @@ class ShardRun:
     def _accepted(self) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
         cell_model = np.array([cell.model for cell in self.plan.cells])
         model_of = cell_model[self.shard.cells]  # [size]
+        judge = self.plan.labelled_by
         for model in range(len(self.plan.models)):
-            yield from self._fill(model, np.flatnonzero(model_of == model))
+            wanted = np.flatnonzero(model_of == model)
+            yield from (
+                self._fill_labelled(model, wanted, judge) if judge else self._fill(model, wanted)
+            )
 
     def _fill(
         self, model: int, wanted: NDArray[np.int64]
@@ -224,6 +239,30 @@ class ShardRun:
             wanted = np.concatenate(refused)
             self.refused += len(wanted)
 
+    def _fill_labelled(
+        self, model: int, wanted: NDArray[np.int64], judge: PlannedClassifier
+    ) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
+        """Candidates of one model until every wanted position has one of its class."""
+        if not len(wanted):
+            return
+        assert self.label is not None
+        labels = np.array([cell.label for cell in self.plan.cells])[self.shard.cells[wanted]]
+        openings = Openings(wanted, labels, judge.min_confidence)
+        limit = most_candidates(len(wanted), self.refusal_factor, len(self.plan.classes))
+        stream = self._batches(model, 0, np.full(limit, -1, np.int64))
+        with _Asked(stream, self._ask) as asked:
+            for candidates, batch in asked:
+                verdicts = self.label(judge.sha256, batch.pixels)
+                filled = openings.fill(batch.finite, verdicts)
+                if (filled >= 0).any():
+                    yield replace(candidates, positions=filled), batch.pixels
+                if not openings.missing:
+                    break
+                self.report(len(self.rows))  # a search that finds nothing has to end when told
+        self.refused += openings.refused.total()
+        if openings.missing:
+            raise self._dry_labelled(model, openings, judge)
+
     def _batches(self, model: int, first: int, wanted: NDArray[np.int64]) -> Iterator[Candidates]:
         size = self.plan.engine_batch
         for start in range(0, len(wanted), size):
@@ -239,6 +278,8 @@ class ShardRun:
             count=len(positions),
             size=self.engine.latent_size(planned.sha256),
         )
+        if self.plan.labelled_by:  # nobody knows yet which samples these will be
+            return self.engine.submit(planned.sha256, z, None, self.plan.engine_batch)
         labels = self._conditions[self.shard.cells[positions]]  # [n]
         takes_none = bool(len(labels)) and labels[0] < 0
         return self.engine.submit(
@@ -263,4 +304,16 @@ class ShardRun:
             "infinite). The checkpoint is likely broken: train or register it again.",
             missing=short,
             refused={"not-finite": self.refused},
+        )
+
+    def _dry_labelled(
+        self, model: int, openings: Openings, judge: PlannedClassifier
+    ) -> DryClassError:
+        classes = self.plan.classes
+        return DryClassError(
+            f"Shard {self.shard.index}: "
+            + openings.dry(classes, self.plan.models[model].ref, judge.ref),
+            missing={classes[label]: count for label, count in openings.missing.items()},
+            refused={name: count for name, count in openings.refused.items() if count},
+            labelled={name: openings.labelled[label] for label, name in enumerate(classes)},
         )

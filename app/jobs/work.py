@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.datasets.parquet_rows import store_rows
@@ -24,6 +26,7 @@ from app.jobs.dispatch import Dispatcher
 from app.jobs.shard import ShardRun, Submits
 from app.settings import Settings
 from app.storage import LocalStorage
+from models.verdicts import Verdicts
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ class JobSeat(Submits, Protocol):
     @property
     def environment(self) -> dict[str, str]:
         """Device and versions that made the images so far, for the manifest."""
+
+    def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
+        """The verdict of a classifier, by its SHA-256, on each image."""
 
 
 class JobEngine(Protocol):
@@ -135,6 +141,7 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
         encoders=context.encoders,
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,
+        label=seat.label if lease.plan.labelled_by else None,
     )
     with context.storage.create(lease.object_key) as writer:
         members = ZipWriter(writer)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 SHARED = "server"
 ALONE = {"test_frozen.py", "test_kills.py", "test_take_over.py"}
 """Files of tests that share nothing and take many seconds each."""
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in the tests, and in what they start, also where a shell that runs the suite in
+    the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

@@ -194,6 +194,7 @@ def _unix(path: Path) -> tuple[socket.socket, str]:
             left.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     made.bind(str(path))
+    made.listen()  # at once: the worker's row may be read before the server's thread runs
     return made, f"{_UNIX}{path}"
 
 

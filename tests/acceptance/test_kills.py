@@ -20,14 +20,14 @@ SOAK_KILLS = int(os.environ.get("SOAK_KILLS", "200"))
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("database_url", "kills", "workers"),
-    [("sqlite", 20, 1), ("postgresql", 8, 2)],
+    ("database_url", "jobs", "kills", "workers"),
+    [("sqlite", 20, 20, 1), ("postgresql", 10, 5, 2)],
     indirect=["database_url"],
 )
 def test_every_job_survives_kills(
-    tmp_path: Path, database_url: str, kills: int, workers: int
+    tmp_path: Path, database_url: str, jobs: int, kills: int, workers: int
 ) -> None:
-    _survive(Chaos(tmp_path, database_url, seed=kills, workers=workers), jobs=20, kills=kills)
+    _survive(Chaos(tmp_path, database_url, seed=kills, workers=workers), jobs=jobs, kills=kills)
 
 
 @pytest.mark.soak

@@ -19,6 +19,7 @@ from models.importing.limits import Limits
 from models.importing.onnx_file import inspect_onnx, try_onnx
 from models.importing.sandbox import DEFAULT, convert
 from models.onnx_binding import bind
+from models.onnx_proposal import settled
 from models.spec import ModelSpec, Weights
 
 DECLARED = "declared"
@@ -91,10 +92,9 @@ def _onnx(path: Path, spec: ImportSpec, workdir: Path, limits: Limits) -> Assemb
     shutil.copyfile(path, weights)
     made = spec.model_spec(_weights(weights))
     bind(facts, made)
-    trial = try_onnx(path, workdir, made, limits)
-    if trial.batch is not None:  # stated with the model, so that no worker has to find it again
-        made = made.model_copy(update={"options": made.options | {"batch": trial.batch}})
-    return Assembled(made, weights, ONNX)
+    # The batch is stated with the model, so that no worker has to find it again.
+    stated = settled(spec, try_onnx(path, workdir, made, limits))
+    return Assembled(stated.model_spec(made.weights), weights, ONNX)
 
 
 def _more_than_state(rules: TensorRules) -> bool:

@@ -1,0 +1,47 @@
+"""What an evaluation may be asked for. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from models.spec import Frozen
+
+Progress = Callable[[str, float], None]
+"""Hears what is done now, in a few words, and which part of the whole is done (0 to 1). It may
+raise, to stop the evaluation: what was measured so far is kept in the folder."""
+
+BackboneName = Literal[
+    "classifier", "pixels", "inception_v3", "resnet18", "resnet50", "vit_b_16"
+]  # fmt: skip
+
+
+class EvaluationOptions(Frozen):
+    """The choices of one evaluation.
+
+    subject_name, real_name: how they are called in the report. subject_kind: what was given.
+    backbone: the space of the figures. "classifier" is trained on the real training images;
+        the others but "pixels" are torchvision networks, whose `weights` are a local file.
+    weights: state dict of that network, .pth/.pt or safetensors.
+    sample_limit: at most so many samples, and so many real images, enter a figure of fidelity.
+    neighbours: k of precision, recall, density and coverage.
+    classifier_images: how many images (with repetition) the classifier learns from; None for the
+        default by size of the data.
+    lift: whether to train classifiers with and without the samples.
+    minutes: budget of the whole; what does not fit is left out and named in the warnings.
+    """
+
+    subject_name: str = "samples"
+    subject_kind: Literal["model", "dataset"] = "dataset"
+    real_name: str = "real images"
+    backbone: BackboneName = "classifier"
+    weights: Path | None = None
+    sample_limit: int = Field(default=10_000, ge=10, le=50_000)
+    neighbours: int = Field(default=5, ge=1, le=50)
+    classifier_images: int | None = Field(default=None, ge=100)
+    lift: bool = True
+    minutes: float | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)

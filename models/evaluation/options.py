@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from models.spec import Frozen
 
@@ -14,9 +14,11 @@ Progress = Callable[[str, float], None]
 """Hears what is done now, in a few words, and which part of the whole is done (0 to 1). It may
 raise, to stop the evaluation: what was measured so far is kept in the folder."""
 
-BackboneName = Literal[
-    "classifier", "pixels", "inception_v3", "resnet18", "resnet50", "vit_b_16"
-]  # fmt: skip
+BackboneName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""CLASSIFIER, PIXELS, or a network for classification that torchvision has."""
+
+CLASSIFIER: Final = "classifier"
+PIXELS: Final = "pixels"
 
 
 class EvaluationOptions(Frozen):
@@ -24,7 +26,8 @@ class EvaluationOptions(Frozen):
 
     subject_name, real_name: how they are called in the report. subject_kind: what was given.
     backbone: the space of the figures. "classifier" is trained on the real training images;
-        the others but "pixels" are torchvision networks, whose `weights` are a local file.
+        "pixels" as they
+        are; "resnet18" and the like are networks of torchvision with your own `weights`.
     weights: state dict of that network, .pth/.pt or safetensors.
     sample_limit: at most so many samples, and so many real images, enter a figure of fidelity.
     neighbours: k of precision, recall, density and coverage.
@@ -37,7 +40,7 @@ class EvaluationOptions(Frozen):
     subject_name: str = "samples"
     subject_kind: Literal["model", "dataset"] = "dataset"
     real_name: str = "real images"
-    backbone: BackboneName = "classifier"
+    backbone: BackboneName = CLASSIFIER
     weights: Path | None = None
     sample_limit: int = Field(default=10_000, ge=10, le=50_000)
     neighbours: int = Field(default=5, ge=1, le=50)

@@ -164,8 +164,9 @@ class Copies(Frozen):
     threshold: the holdout's 1st percentile of distances to the training images, its classes
         weighted like the samples'.
     share: samples closer than that; 0.01 of honest ones are.
-    nearer_training: share of samples that are nearer to a training image than to any of as many
-        holdout images; 0.5 of honest ones are. Absent without images the generator never saw.
+    nearer_training: share of samples that are nearer to a training image than to any holdout image.
+        Absent without images the generator never saw.
+    nearer_training_expected: that share of honest samples: the training images among both.
     identical: samples equal to a training image in every pixel.
     quantiles: of the distances, at 1, 10, 50, 90 and 99 percent.
     worst: the nearest pairs, nearest first.
@@ -175,6 +176,7 @@ class Copies(Frozen):
     threshold: float
     share: Figure
     nearer_training: Figure
+    nearer_training_expected: float | None = None
     identical: int = Field(ge=0)
     holdout: str
     quantiles: dict[Literal["samples", "holdout"], tuple[float, float, float, float, float]]
@@ -228,13 +230,15 @@ class Appearance(Frozen):
     roughness: mean difference of neighbouring pixels; noise raises it, blur lowers it.
     contrast: standard deviation of the pixels of an image.
     brightness: mean of the pixels.
-    diversity: mean distance of two samples of one class, over that of two real images.
+    diversity: root mean square distance of feature vectors to the mean of their class; 0 when all
+        samples of a class are the same.
     """
 
     roughness: float
     contrast: float
     brightness: float
     diversity: float
+    diversity_per_class: dict[str, float] = {}
 
 
 class Cost(Frozen):

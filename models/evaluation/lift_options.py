@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -27,8 +27,8 @@ class LiftOptions(Frozen):
         at least 300 and at most 2,000.
     minutes: of computing. First arms are left out, the least telling first, until two seeds fit;
         then seeds. The reference and one other arm are always measured, with two seeds.
-    shared: what to do when a test image is also a training or synthetic image: "refuse", or
-        "drop" it from the test images.
+    most_shared: test images that are training or synthetic images too are dropped, up to this
+        share of the test; more of them are no coincidence and are refused.
     """
 
     seeds: int = Field(5, ge=2, le=1000)
@@ -42,4 +42,4 @@ class LiftOptions(Frozen):
     batch_size: int = Field(128, ge=8, le=4096)
     minutes: float | None = Field(None, gt=0)
     confidence: float = Field(0.95, gt=0, lt=1)
-    shared: Literal["refuse", "drop"] = "refuse"
+    most_shared: float = Field(0.01, ge=0, le=1)

@@ -54,3 +54,14 @@ class RuntimeMemoryError(InferenceError):
 
 class TrainingError(ModelError):
     """A training cannot start, go on or be resumed with what it was given."""
+
+
+class DatasetError(ModelError):
+    """A dataset of images can't be read, or is not what it should be.
+
+    kind: a stable name of the reason, for programs.
+    """
+
+    def __init__(self, sentence: str, kind: str = "invalid") -> None:
+        self.kind = kind
+        super().__init__(sentence)

@@ -6,13 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from app.datasets.ledger import Ledger
-from app.datasets.members import (
-    CHECKSUMS,
-    PATH_BYTES_LIMIT,
-    DamagedError,
-    Members,
-    refusal_of,
-)
+from app.datasets.members import CHECKSUMS, DamagedError, Members
+from models.corpus.zip_safety import PATH_BYTES_LIMIT, refusal_of
 
 LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 LINE_BYTES_LIMIT = 64 + 2 + PATH_BYTES_LIMIT

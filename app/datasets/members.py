@@ -7,14 +7,14 @@ folder, links, duplicates, entries that claim to unpack to far more than they ar
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from app.datasets.zip_reader import DEFLATED, ENCRYPTED, STORED, BadZipError, Entry, ZipReader
+from models.corpus.zip_reader import BadZipError, Entry, ZipReader
+from models.corpus.zip_safety import is_folder, refusal_of, refusal_of_entry
 
 CHECKSUMS = "SHA256SUMS"
 DESCRIPTION = "dataset.json"
@@ -22,8 +22,6 @@ DESCRIPTION = "dataset.json"
 CHUNK_BYTES = 1 << 16
 EXPANSION_LIMIT = 50
 EXPANSION_ALLOWANCE_BYTES = 64 << 20
-NAME_BYTES_LIMIT = 255
-PATH_BYTES_LIMIT = 4096
 
 
 class DamagedError(Exception):
@@ -56,20 +54,6 @@ class Members(Protocol):
 def members_of(path: Path) -> Members:
     """Opens a folder or a zip; `DamagedError` when it is neither."""
     return FolderMembers(path) if path.is_dir() else ZipMembers(path)
-
-
-def refusal_of(path: str) -> str:
-    """Why a name must not be used inside a folder, or nothing."""
-    if len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES_LIMIT:
-        return "has a name that is too long"
-    if not path.isprintable() or "\\" in path or ":" in path:
-        return "has characters in its name that are not safe on every system"
-    parts = path.split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        return "would leave the folder it is unpacked to"
-    if any(len(part.encode("utf-8")) > NAME_BYTES_LIMIT for part in parts):
-        return "has a name that is too long"
-    return ""
 
 
 class FolderMembers:
@@ -134,8 +118,8 @@ class ZipMembers:
         with _as_damaged():
             for entry in self._zip:
                 name = entry.name
-                refusal = _refusal(entry, name)
-                if refusal or not _is_folder(entry, name):
+                refusal = refusal_of_entry(entry, name)
+                if refusal or not is_folder(entry, name):
                     yield ZipMember(name, entry.bytes, refusal, entry)
 
     def chunks(self, member: Member) -> Iterator[bytes]:
@@ -155,21 +139,6 @@ def _refuse_lies(archive: ZipReader) -> None:
         raise DamagedError(
             f"would unpack to {unpacked:,} bytes, more than {EXPANSION_LIMIT} times its size"
         )
-
-
-def _is_folder(entry: Entry, name: str) -> bool:
-    return name.endswith("/") and entry.bytes == 0
-
-
-def _refusal(entry: Entry, name: str) -> str:
-    kind = stat.S_IFMT(entry.mode)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a special file"
-    if entry.flags & ENCRYPTED:
-        return "is encrypted"
-    if entry.method not in (STORED, DEFLATED):
-        return "is compressed by a method that is not read here"
-    return refusal_of(name[:-1] if _is_folder(entry, name) else name)
 
 
 @contextmanager

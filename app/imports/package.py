@@ -15,13 +15,20 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from app.datasets.zip_reader import ENCRYPTED, STORED, BadZipError, Entry, ZipReader
 from app.datasets.zip_writer import Sink, ZipWriter
 from app.errors import ConflictError, ModelSpecError, UnsupportedCheckpointError
 from app.imports.reading import refusals
 from app.storage import LocalStorage
+from models.corpus.zip_reader import ENCRYPTED, STORED, BadZipError, Entry, ZipReader
 from models.declared.problems import explain
-from models.files import ONNX_FILE, SPEC_BYTES_LIMIT, SPEC_FILE, WEIGHTS_FILE, weights_file
+from models.files import (
+    ONNX_FILE,
+    SPEC_BYTES_LIMIT,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+    read_spec,
+    weights_file,
+)
 from models.importing.assemble import Assembled, check_assembled
 from models.importing.errors import Kind
 from models.spec import ModelSpec
@@ -99,6 +106,22 @@ def packed(
     if probe is not None:
         small[PROBE_FILE] = json.dumps(probe, indent=2, sort_keys=True).encode()
     return Package(spec, small, weights_key)
+
+
+def pack_folder(folder: Path, target: Path) -> ModelSpec:
+    """The folder of a checkpoint, as a training leaves it, as a package in the file `target`.
+
+    Raises ModelSpecError for a folder that has no spec in it.
+    """
+    with refusals():
+        spec = read_spec(folder)
+    preview = folder / PREVIEW_FILE
+    package = packed(
+        spec, weights_file(spec), preview.read_bytes() if preview.is_file() else None, None
+    )
+    with target.open("wb") as sink:
+        package.write(sink, LocalStorage(folder))
+    return spec
 
 
 def is_package(path: Path) -> bool:

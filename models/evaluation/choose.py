@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from models.checkpoint import load
 from models.classifier import Classifier
+from models.corpus.corpus import Corpus
 from models.evaluation.figures import QUICK, Effort, Figures, measure
 from models.files import WEIGHTS_FILE, read_spec, write_atomically
-from models.training.corpus import Corpus
 
 logger = logging.getLogger(__name__)
 

@@ -37,14 +37,14 @@ def judge(
     threads: Threads = 1,
 ) -> None:
     """Train the judge on real images and measure it on the test images."""
+    from models.corpus.read import read
     from models.evaluation.judge import make_judge
     from models.training.classify import Budget
-    from models.training.corpus import read_corpus
 
     _prepare(threads)
-    train, _ = read_corpus(data).split(validation)
+    train, _ = read(data).split(validation)
     budget = Budget(epochs=epochs, shift=2, bfloat16=True)
-    make_judge(name, train, read_corpus(data, "t10k"), budget, out)
+    make_judge(name, train, read(data, split="test"), budget, out)
 
 
 def choose(
@@ -56,11 +56,11 @@ def choose(
     threads: Threads = 1,
 ) -> None:
     """Measure a run's snapshots on validation images and name the best."""
+    from models.corpus.read import read
     from models.evaluation.choose import choose as rank
-    from models.training.corpus import read_corpus
 
     _prepare(threads)
-    _, kept = read_corpus(data).split(validation)
+    _, kept = read(data).split(validation)
     for candidate in rank(run, _load(judge).classifier, kept, every):
         figures = candidate.figures
         typer.echo(
@@ -79,13 +79,13 @@ def publish(
     threads: Threads = 1,
 ) -> None:
     """Measure a snapshot on the test images and put it into the zoo with its card."""
+    from models.corpus.read import read
     from models.evaluation.publish import Words
     from models.evaluation.publish import publish as put
-    from models.training.corpus import read_corpus
 
     _prepare(threads)
     words = Words(description, notes.read_text())
-    put(snapshot, out, _load(judge), read_corpus(data, "t10k"), words)
+    put(snapshot, out, _load(judge), read(data, split="test"), words)
 
 
 def _load(folder: Path) -> Judge:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from models.corpus.corpus import Corpus
 from models.errors import OutputShapeError
 from models.generator import Generator, sample
 from models.latents import normal
 from models.spec import ModelSpec
-from models.training.corpus import Corpus
 
 BATCH = 256
 

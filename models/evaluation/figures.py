@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.classifier import Classifier
+from models.corpus.corpus import Corpus
 from models.evaluation.draw import draw_labelled
 from models.generator import Generator
 from models.spec import ModelSpec
 from models.training.classify import Budget, accuracy, fit, predict
-from models.training.corpus import Corpus
 
 
 @dataclass(frozen=True)

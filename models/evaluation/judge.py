@@ -12,11 +12,11 @@ import torch
 from models.checkpoint import load_classifier, save_classifier
 from models.classifier import Classifier
 from models.classifier_spec import ClassifierSpec
+from models.corpus.corpus import Corpus
 from models.evaluation.figures import FULL, budget
 from models.files import WEIGHTS_FILE, read_classifier_spec, write_atomically
 from models.spec import Weights
 from models.training.classify import Budget, accuracy, fit, predict
-from models.training.corpus import Corpus
 
 DESCRIPTION = (
     "Small convolutional classifier of Fashion-MNIST, trained on real training images only. It "

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from models.checkpoint import load
 from models.classifier import Classifier
 from models.classifier_spec import ClassifierSpec
+from models.corpus.corpus import Corpus
 from models.evaluation.card import write_card
 from models.evaluation.curve import draw_curve
 from models.evaluation.figures import FULL, Effort, measure
 from models.files import SPEC_FILE, WEIGHTS_FILE, read_spec, write_atomically
 from models.spec import ModelSpec
 from models.training.callbacks import write_contact_sheet
-from models.training.corpus import Corpus
 
 
 class Judge(NamedTuple):

@@ -23,6 +23,8 @@ TASKS: Final = {
     "convert": "models.importing.convert",
     "onnx": "models.importing.onnx_task",
     "onnx_trial": "models.importing.onnx_trial_task",
+    "dataset": "models.corpus.task",
+    "parquet_dataset": "models.corpus.parquet_task",
 }
 """Task → module whose `run(source, output, options)` does it. Nothing else can be asked for."""
 

@@ -97,15 +97,18 @@ def run_in_sandbox(
     limits: Limits = DEFAULT,
     imports_bytes: int = 0,
     threads: bool = False,
+    checkpoint: bool = True,
 ) -> Answer:
     """Run one task of `child.TASKS` over the file at `path`; what it writes goes to `output`.
 
     imports_bytes: address space of the task's libraries; the others have room in
-    `limits.memory_bytes`. threads: whether they need any. A file whose first bytes already say
-    that it is none of ours starts no process. Raises UnsupportedCheckpointError.
+    `limits.memory_bytes`. threads: whether they need any. checkpoint: whether it shall be one; a
+    file whose first bytes already say that it is none of ours then starts no process. Raises
+    UnsupportedCheckpointError.
     """
     with _opened(path, limits) as (source, size):
-        identify(source, size)
+        if checkpoint:
+            identify(source, size)
         with tempfile.TemporaryDirectory(prefix="import-", dir=output.parent) as folder:
             made = Path(folder) / "output"
             with made.open("xb") as sink:

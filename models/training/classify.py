@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.classifier import Classifier
+from models.corpus.corpus import Corpus
 from models.generator import from_pixels
-from models.training.corpus import Batches, Corpus
+from models.training.batches import Batches
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ def train(
 
 
 def _train(config: TrainingConfig, data: Path, out: Path) -> None:
+    from models.corpus.read import read
     from models.training.callbacks import Callback, LossTable, ProgressBar, SampleGrid
-    from models.training.corpus import read_corpus
     from models.training.session import start
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -56,7 +56,7 @@ def _train(config: TrainingConfig, data: Path, out: Path) -> None:
     callbacks: list[Callback] = [LossTable(out / "losses.csv"), SampleGrid()]
     if sys.stderr.isatty():
         callbacks.append(ProgressBar())
-    outcome = start(config, read_corpus(data), out, callbacks)
+    outcome = start(config, read(data), out, callbacks)
     typer.echo(
         f"{outcome.spec.name}: {outcome.epochs:.1f} epochs in "
         f"{outcome.progress.seconds / 60:.1f} minutes, saved to {out}"

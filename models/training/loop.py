@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from models import checkpoint
+from models.corpus.corpus import Corpus
 from models.errors import TrainingError
 from models.generator import Generator, from_pixels
 from models.registry import build
 from models.spec import ModelSpec
+from models.training.batches import Batches
 from models.training.callbacks import Callback
 from models.training.config import TrainingConfig
-from models.training.corpus import Batches, Corpus
 from models.training.record import training_record
 from models.training.state import Progress, load_state, save_state
 from models.training.steps import Pair, pair_up

@@ -9,13 +9,13 @@ import torch
 from pydantic import JsonValue, ValidationError
 
 from models import checkpoint
+from models.corpus.corpus import Corpus
 from models.errors import TrainingError
 from models.generator import Generator
 from models.registry import architecture_of
 from models.spec import ModelSpec, Weights
 from models.training.callbacks import Callback
 from models.training.config import TrainingConfig
-from models.training.corpus import Corpus
 from models.training.loop import Outcome, Run
 
 UNSAVED = Weights(sha256="0" * 64, bytes=1)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.datasets.verify import verify
-from app.datasets.zip_reader import BadZipError, ZipReader
 from app.datasets.zip_writer import ZipWriter
+from models.corpus.zip_reader import BadZipError, ZipReader
 from tests.made_datasets import Make
 
 

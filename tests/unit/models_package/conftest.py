@@ -9,9 +9,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from models.corpus.corpus import Corpus
 from models.registry import ARCHITECTURES
 from models.spec import ImageShape, ModelSpec, Weights
-from models.training.corpus import Corpus
 
 SpecMaker = Callable[..., ModelSpec]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,15 +14,16 @@ import torch
 from typer.testing import CliRunner
 
 from models import checkpoint
-from models.errors import TrainingError
+from models.corpus.corpus import Corpus
+from models.errors import ModelError, TrainingError
 from models.files import WEIGHTS_FILE, read_spec
 from models.generator import sample
 from models.latents import normal
 from models.registry import ARCHITECTURES
+from models.training.batches import Batches
 from models.training.callbacks import Callback, LossTable, SampleGrid
 from models.training.classify import Budget, accuracy, fit, predict
 from models.training.config import TrainingConfig
-from models.training.corpus import Batches, Corpus, read_corpus
 from models.training.losses import hinge, logistic, reconstruction
 from models.training.session import start
 
@@ -168,7 +168,7 @@ def test_a_loss_table_forgets_the_steps_that_are_done_again(tmp_path):
     ],
 )
 def test_what_cannot_be_trained_is_refused(digits, tmp_path, fields, sentence):
-    with pytest.raises(TrainingError, match=sentence):
+    with pytest.raises(ModelError, match=sentence):
         start(replace(config("cgan"), **fields), digits, tmp_path, [])
 
 
@@ -188,59 +188,6 @@ def test_too_few_images_are_refused(digits):
     few = Corpus(digits.images[:10], digits.labels[:10], digits.classes)
     with pytest.raises(TrainingError, match="do not fill one batch"):
         Batches(few, 64, 0)
-
-
-def write_idx(path: Path, values: np.ndarray) -> None:
-    sides = np.array(values.shape, ">u4").tobytes()
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, values.ndim]) + sides + values.tobytes()))
-
-
-def test_idx_files_are_read(digits, tmp_path):
-    write_idx(tmp_path / "train-images-idx3-ubyte.gz", digits.images[..., 0])
-    write_idx(tmp_path / "train-labels-idx1-ubyte.gz", digits.labels.astype(np.uint8))
-    corpus = read_corpus(tmp_path)
-    assert (corpus.images == digits.images).all()
-    assert (corpus.labels == digits.labels).all()
-    assert corpus.classes[9] == "ankle-boot"
-    (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
-    assert read_corpus(tmp_path).classes == tuple("abcdefghij")
-
-
-def test_npz_files_are_read(digits, tmp_path):
-    path = tmp_path / "digits.npz"
-    np.savez(path, images=digits.images[..., 0], labels=digits.labels)
-    corpus = read_corpus(path)
-    assert (corpus.images == digits.images).all()
-    assert corpus.classes == digits.classes
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"plain", "cannot be read as gzipped IDX"),
-        (gzip.compress(bytes(2), mtime=0), "no IDX file"),
-        (gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 9, 1]), mtime=0), "holds 1 bytes"),
-        (gzip.compress(bytes(40), mtime=0)[:-6], "cannot be read as gzipped IDX"),
-    ],
-    ids=["plain", "short head", "short content", "cut"],
-)
-def test_idx_files_that_are_none_are_refused(tmp_path, content, sentence):
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-    with pytest.raises(TrainingError, match=sentence):
-        read_corpus(tmp_path)
-
-
-def test_an_npz_without_labels_or_with_objects_is_refused(tmp_path):
-    path = tmp_path / "x.npz"
-    np.savez(path, images=np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(TrainingError, match="labels"):
-        read_corpus(path)
-    np.savez(path, images=np.array([{}, {}], dtype=object), labels=np.zeros(2, np.int64))
-    with pytest.raises(TrainingError, match="npz"):
-        read_corpus(path)
-    path.write_bytes(b"no zip")
-    with pytest.raises(TrainingError, match="npz"):
-        read_corpus(path)
 
 
 def test_losses_have_their_known_values():

@@ -7,12 +7,13 @@ at NUL, entries that overlap. Here the central directory is read as a stream (PK
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x1
@@ -60,9 +61,9 @@ class Entry:
 class ZipReader:
     """An archive; entries are read one at a time. Closed with `with`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("rb")
+    def __init__(self, source: Path | BinaryIO) -> None:
+        """Open a file, or take one that is open, which is then read by nobody else."""
+        self._file = source.open("rb") if isinstance(source, Path) else source
         try:
             self.size = self._file.seek(0, 2)
             self._count, self._start, self._stop = _locate(self._file, self.size)
@@ -78,12 +79,17 @@ class ZipReader:
 
     def __iter__(self) -> Iterator[Entry]:
         """The entries in the order of the directory."""
-        with self._path.open("rb", buffering=_CHUNK_BYTES) as directory:
-            directory.seek(self._start)
+        span = _Span(self._file, self._start, self._stop)
+        with io.BufferedReader(span, _CHUNK_BYTES) as directory:
             for _ in range(self._count):
                 yield _read_entry(directory)
-            if directory.tell() != self._stop:
+            if directory.read(1):
                 raise BadZipError(NOT_A_ZIP)
+
+    @property
+    def content_stop(self) -> int:
+        """Where the content of the entries ends and the directory begins."""
+        return self._start
 
     def chunks(self, entry: Entry) -> Iterator[bytes]:
         """The content in pieces, never more than declared. Trust it when the last piece has come
@@ -112,6 +118,23 @@ class ZipReader:
         if not agreed or start + entry.compressed > self._start:
             raise BadZipError("is not the file that the directory of the zip names")
         return int(start)
+
+
+class _Span(io.RawIOBase):
+    """[start, stop) of a file, with a position of its own."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self._file, self._at, self._stop = file, start, stop
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._at)
+        piece = self._file.read(min(len(buffer), self._stop - self._at))
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
 
 
 def _locate(file: BinaryIO, size: int) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ def use_one_heap() -> None:
     200,000 samples. One heap, with the largest activations outside of it, reaches its size within
     the first shards. Other C libraries are left alone.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if not _is_glibc():
         return
     mallopt = ctypes.CDLL(None).mallopt
     for parameter, value in (
@@ -28,3 +28,18 @@ def use_one_heap() -> None:
         (_M_TRIM_THRESHOLD, _NEVER),
     ):
         mallopt(parameter, value)
+
+
+def hand_back_free_pages() -> None:
+    """Give pages of the heap in which nothing lies back to the system; call it now and then.
+
+    What several shards need at their height lies scattered over the heap and would stay: peaks of
+    900,000 samples of a small network added up to 1.11 times the worker's memory, and to 1.07
+    times when this ran every two seconds.
+    """
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

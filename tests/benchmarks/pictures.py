@@ -75,7 +75,7 @@ def draw_curves(figures: Mapping[str, float], target: Path) -> bool:
         axis.set_xscale("log")
         axis.set_xticks([x for x, _ in points], [f"{x:,}" for x, _ in points])
         axis.minorticks_off()
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.1 * max(y for _, y in points))
         axis.set_xlabel(x_label)
         axis.set_ylabel(y_label)
         axis.grid(alpha=0.3)

@@ -230,8 +230,8 @@ class Appearance(Frozen):
     roughness: mean difference of neighbouring pixels; noise raises it, blur lowers it.
     contrast: standard deviation of the pixels of an image.
     brightness: mean of the pixels.
-    diversity: root mean square distance of feature vectors to the mean of their class; 0 when all
-        samples of a class are the same.
+    diversity: root mean square distance of feature vectors to the mean of their class, mean of the
+        classes; 0 when all samples of each are the same.
     """
 
     roughness: float
@@ -305,9 +305,7 @@ def _of_lift(lift: LiftResult) -> dict[str, Figure]:
         ends = lift.lift.interval
         found["lift"] = Figure(
             value=lift.lift.value,
-            interval=Interval(
-                low=ends.low, high=ends.high, confidence=lift.confidence, method="t"
-            ),
+            interval=Interval(low=ends.low, high=ends.high, confidence=lift.confidence, method="t"),
             synthetic=counts.synthetic,
             real=counts.test,
             backbone=lift.classifier,

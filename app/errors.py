@@ -99,6 +99,13 @@ class ArchiveNotReadyError(ConflictError):
     slug, title = "archive-not-ready", "The archive is not ready"
 
 
+class ReportNotReadyError(ConflictError):
+    """The job has no report yet, or never will: it was cancelled, or failed for another reason than
+    its gate."""
+
+    slug, title = "report-not-ready", "The report is not ready"
+
+
 class ModelInUseError(ConflictError):
     """Jobs that have not ended need the model; `jobs` names them, ten at most."""
 
@@ -146,6 +153,12 @@ class UnknownClassError(ValidationError):
     """A job names a class that its models can't make."""
 
     slug, title = "unknown-class", "The model has no such class"
+
+
+class UnknownFigureError(ValidationError):
+    """A gate names a figure that no report has; `known_figures` lists those that there are."""
+
+    slug, title = "unknown-figure", "There is no such figure"
 
 
 class UnconditionalModelError(ValidationError):
@@ -247,6 +260,13 @@ class DryClassError(JobError):
     """Candidates of a class were refused until the limit was reached."""
 
     slug, title, status = "class-ran-dry", "A class could not be filled", 422
+
+
+class GateFailedError(JobError):
+    """What the job's gate asks for does not hold; `gate` has each condition and what came of it. The
+    report is kept."""
+
+    slug, title, status = "gate-failed", "The gate is not passed", 422
 
 
 class PoisonShardError(JobError):

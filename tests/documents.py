@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from app.errors import JobError, SynthloomError, tree
 from app.main import create_app
+from app.quality.document import FORMAT, Report
 from app.settings import Settings
 from tests.rendered import write_all as write_tables
 
@@ -85,10 +86,21 @@ def render_openapi() -> str:
     return json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
+def render_report_schema() -> str:
+    """`docs/report.schema.json`: the JSON of a report."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{FORMAT.replace('/', ':')}",
+        **Report.model_json_schema(mode="serialization"),
+    }
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
 DOCUMENTS = {
     ".env.example": render_env_example,
     "docs/errors.md": render_errors,
     "docs/openapi.json": render_openapi,
+    "docs/report.schema.json": render_report_schema,
 }
 
 if __name__ == "__main__":

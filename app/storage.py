@@ -67,7 +67,7 @@ class LocalStorage:
             with suppress(OSError):  # not there, or its folder is not: the first error counts
                 self._remove(part)
             if isinstance(error, OSError):
-                raise _storage_error(error) from error
+                raise storage_error(error) from error
             raise
 
     @contextmanager
@@ -155,7 +155,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _storage_error(error: OSError) -> SynthloomError:
+def storage_error(error: OSError) -> SynthloomError:
+    """What the service says where a file can't be written."""
     if error.errno in _FULL:
         return StorageFullError(
             "The disk is full. Free some space or delete old jobs, then submit the job again."

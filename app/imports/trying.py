@@ -34,7 +34,11 @@ class Trial(NamedTuple):
 def tried(storage: LocalStorage, ask: Try, made: Assembled) -> Trial:
     """Have a worker try a checkpoint; nothing of it stays in storage."""
     with _staged(storage, made) as key:
-        answer = ask(made.spec, key)
+        return seen(ask(made.spec, key))
+
+
+def seen(answer: Tried) -> Trial:
+    """What a worker answered, looked at."""
     report = ProbeReport.model_validate(answer.report)
     rows = [
         (name, list(images[:SHEET_COLUMNS]))

@@ -16,8 +16,11 @@ APPLICATION_VERSION = "1"
 Raise it only when queued work of the older version can't be run by the newer code."""
 
 QUEUE = "shards"
+RUNS_QUEUE = "runs"
+"""Trainings and evaluations: long, and one a worker, so they never take the place of a shard."""
 RUN_SHARD = "run_shard"
 FINALIZE_JOB = "finalize_job"
+CARRY_OUT_RUN = "carry_out_run"
 
 _PAGE = 1_000
 _UNFINISHED = ("PENDING", "ENQUEUED")
@@ -45,21 +48,25 @@ class Dispatcher:
         """Queue the last step of a job (number, id)."""
         self._enqueue(session, FINALIZE_JOB, f"{job[1]}-finalize", tenant, job[0])
 
-    def running(self) -> dict[str, list[str]]:
-        """Worker id → workflows that the engine believes it is running."""
+    def run(self, session: Session, tenant: str, run: tuple[int, str]) -> None:
+        """Queue a training or an evaluation (number, id)."""
+        self._enqueue(session, CARRY_OUT_RUN, f"{run[1]}-run", tenant, run[0], queue=RUNS_QUEUE)
+
+    def running(self, queue: str = QUEUE) -> dict[str, list[str]]:
+        """Worker id → workflows of a queue that the engine believes it is running."""
         found: dict[str, list[str]] = {}
         for workflow in self._client.list_workflows(
-            status="PENDING", queue_name=QUEUE, load_input=False, load_output=False
+            status="PENDING", queue_name=queue, load_input=False, load_output=False
         ):
             found.setdefault(workflow.executor_id or "", []).append(workflow.workflow_id)
         return found
 
-    def run_again(self, workflow_ids: list[str]) -> None:
+    def run_again(self, workflow_ids: list[str], queue: str = QUEUE) -> None:
         """Queue again what a silent worker was running.
 
         Should the worker be only slow, its commits are refused: a wrong suspicion costs work.
         """
-        self._client.resume_workflows(workflow_ids, queue_name=QUEUE)
+        self._client.resume_workflows(workflow_ids, queue_name=queue)
 
     def forget(self, job_id: str) -> bool:
         """Delete the engine's rows of a job that has ended; it keeps them for ever otherwise.
@@ -84,11 +91,17 @@ class Dispatcher:
         self._client.destroy()
 
     def _enqueue(
-        self, session: Session, workflow: str, workflow_id: str, tenant: str, *args: int
+        self,
+        session: Session,
+        workflow: str,
+        workflow_id: str,
+        tenant: str,
+        *args: int,
+        queue: str = QUEUE,
     ) -> None:
         options: EnqueueOptions = {
             "workflow_name": workflow,
-            "queue_name": QUEUE,
+            "queue_name": queue,
             "workflow_id": workflow_id,
             "queue_partition_key": tenant,
             "app_version": APPLICATION_VERSION,

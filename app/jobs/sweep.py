@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db.session import connection_name, cut_off, now
 from app.db.tables import TERMINAL, Archive, Job, JobState, Sample, Shard, Worker
-from app.jobs.dispatch import Dispatcher
+from app.jobs.dispatch import QUEUE, RUNS_QUEUE, Dispatcher
 from app.storage import LocalStorage
 
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -27,18 +27,22 @@ def take_over_silent_workers(
     A worker writes its first heartbeat before it takes work, so one without any is gone too. What
     they have locked is set free first, where the database can do that.
     """
-    running = dispatcher.running()
+    running = {queue: dispatcher.running(queue) for queue in (QUEUE, RUNS_QUEUE)}
     with transaction() as session:
         deadline = now(session) - timedelta(seconds=lease_seconds)
         late = session.execute(sa.select(Worker.id, Worker.pid).where(Worker.seen_at < deadline))
         cut_off(session, [connection_name(worker_id, pid) for worker_id, pid in late])
         session.execute(sa.delete(Worker).where(Worker.seen_at < deadline))
         alive = set(session.execute(sa.select(Worker.id)).scalars())
-    silent = [worker_id for worker_id in running if worker_id not in alive]
-    for worker_id in silent:
-        count = len(running[worker_id])
-        log.warning("worker %s is silent; %d of its workflows run again", worker_id, count)
-        dispatcher.run_again(running[worker_id])
+    silent: list[str] = []
+    for queue, of_workers in running.items():
+        for worker_id, workflows in of_workers.items():
+            if worker_id not in alive:
+                log.warning(
+                    "worker %s is silent; %d of its %s run again", worker_id, len(workflows), queue
+                )
+                dispatcher.run_again(workflows, queue)
+                silent.append(worker_id)
     return silent
 
 

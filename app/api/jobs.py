@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from typing import Annotated
 
 import sqlalchemy as sa
 from anyio import from_thread
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from app.api.conditional import not_modified
+from app.api.idempotency import IdempotencyKey, checked_key, fingerprint_of
 from app.api.job_view import JobView, view_of
 from app.api.planning import plan_of
 from app.api.services import Provided, Services, Tenant
@@ -37,11 +37,6 @@ from app.jobs.request import JobRequest
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(description="1 to 255 printable ASCII characters: the same key, the same job"),
-]
-
 
 class JobList(BaseModel):
     """A page of jobs, the newest first; `next` is the `after` of the next page."""
@@ -59,8 +54,8 @@ def create_job(
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Queue a job. The same `Idempotency-Key` with the same body gives the same job."""
-    key = _checked_key(idempotency_key)
-    fingerprint = _fingerprint(body)
+    key = checked_key(idempotency_key)
+    fingerprint = fingerprint_of(body)
     view = _replay(services, tenant, key, fingerprint)
     replayed = view is not None
     if view is None:
@@ -219,17 +214,3 @@ def _check_room(services: Services, plan: Plan) -> None:
             f"This job may need {needed >> 20} MiB and {free >> 20} MiB are free. Free some space "
             "or ask for fewer samples."
         )
-
-
-def _checked_key(key: str | None) -> str | None:
-    if key is None:
-        return None
-    bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
-    if not 1 <= len(bare) <= 255 or not all(" " <= character <= "~" for character in bare):
-        raise MalformedRequestError("An Idempotency-Key has 1 to 255 printable ASCII characters.")
-    return bare
-
-
-def _fingerprint(body: JobRequest) -> str:
-    document = body.model_dump(mode="json", exclude_unset=True)
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from app.api.jobs import _fingerprint
+from app.api.idempotency import fingerprint_of
 from app.datasets.batch import as_json, as_zip
 from app.datasets.verify import verify
 from app.errors import ValidationError
@@ -93,8 +93,8 @@ def test_a_name_and_its_long_form_are_one_request() -> None:
         JobRequest.model_validate(BODY | {"encoding": encoding})
         for encoding in ("webp", {"format": "webp"})
     )
-    assert _fingerprint(short) == _fingerprint(long)
-    assert _fingerprint(short) != _fingerprint(JobRequest.model_validate(BODY))
+    assert fingerprint_of(short) == fingerprint_of(long)
+    assert fingerprint_of(short) != fingerprint_of(JobRequest.model_validate(BODY))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=repr)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -65,20 +68,32 @@ def import_model(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
 ) -> None:  # fmt: skip
     """Register a checkpoint of your own: looked into safely, tried, and refused with the reason."""
+    given = _answers(answer or [])
+    where = Whereabouts(server, data, api_key)
+    with _as_file(file) as source:
+        wanted = Wanted(source, name or "", version, licence, given, accept_degenerate)
+        _import(wanted, where, spec, try_all, yes, out, as_json)
+
+
+def _import(
+    wanted: Wanted, where: Whereabouts, spec: Path | None, try_all: bool, yes: bool, out: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
     from app.imports.package import is_package  # much to load, and only here
 
-    given = _answers(answer or [])
-    wanted = Wanted(file, name or "", version, licence, given, accept_degenerate)
-    exported = is_package(file)
+    exported = is_package(wanted.file)
     _check_options(wanted, exported, spec, try_all)
-    with connected(Whereabouts(server, data, api_key)) as client:
+    with connected(where) as client:
         if exported:
-            _shown(client.import_model(file, **wanted.fields()), as_json)
+            _shown(client.import_model(wanted.file, **wanted.fields()), as_json)
             return
         if spec is not None:
-            _shown(client.import_model(file, **wanted.fields(spec=_named(spec, wanted))), as_json)
+            fields = wanted.fields(spec=_named(spec, wanted))
+            _shown(client.import_model(wanted.file, **fields), as_json)
             return
-        found = client.inspect_model(file, **wanted.fields(tries=str(TRIES if try_all else 1)))
+        found = client.inspect_model(
+            wanted.file, **wanted.fields(tries=str(TRIES if try_all else 1))
+        )
         if try_all:
             _show_tries(found, wanted, out)
             return
@@ -87,7 +102,21 @@ def import_model(
             _ask(found, wanted, out)
             raise CommandError(_how_to_go_on(found, wanted, out), ExitCode.USAGE)
         fields = wanted.fields(answers=json.dumps(answers))
-        _shown(client.import_model(file, **fields), as_json)
+        _shown(client.import_model(wanted.file, **fields), as_json)
+
+
+@contextmanager
+def _as_file(path: Path) -> Iterator[Path]:
+    """The file itself, or the folder of a checkpoint as one file for the time being."""
+    if not path.is_dir():
+        yield path
+        return
+    from app.imports.package import pack_folder
+
+    with TemporaryDirectory(prefix="synthloom-") as folder:
+        package = Path(folder) / f"{path.resolve().name}.zip"
+        pack_folder(path, package)
+        yield package
 
 
 def _check_options(wanted: Wanted, exported: bool, spec: Path | None, try_all: bool) -> None:

@@ -115,6 +115,8 @@ def pack_folder(folder: Path, target: Path) -> ModelSpec:
     """
     with refusals():
         spec = read_spec(folder)
+    if not (folder / weights_file(spec)).is_file():
+        raise ModelSpecError(f"{folder} has a spec, but no {weights_file(spec)} beside it.")
     preview = folder / PREVIEW_FILE
     package = packed(
         spec, weights_file(spec), preview.read_bytes() if preview.is_file() else None, None

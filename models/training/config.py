@@ -3,96 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Any, Final, Literal, Self
 
+from pydantic import Field, JsonValue, StringConstraints, ValidationError, model_validator
+
+from models.corpus.preprocessing import Preprocessing
+from models.corpus.source import Split
 from models.errors import TrainingError
+from models.spec import Frozen, ModelName, Version
+from models.training.recipe import Recipe
+from models.training.recipes import recipe_of
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an architecture learns.
-
-    loss: "hinge" (Lim & Ye 2017), "logistic" (the non-saturating loss of Goodfellow et al. 2014,
-        sec. 3) or "elbo" (Kingma & Welling 2014).
-    generator_rate, partner_rate: Adam's step sizes for the generator and for the discriminator or
-        encoder; different ones follow Heusel et al. 2017.
-    betas: Adam's decay rates of the first and second moment.
-    average_decay: of the moving average of the generator's weights, per step (Karras et al. 2018).
-    epochs: passes over the data unless told otherwise.
-    pixel_variance: of the normal about each pixel, in units of (0, 1); variational models only.
-        It sets what a detail may cost in divergence.
-    """
-
-    loss: Literal["hinge", "logistic", "elbo"]
-    generator_rate: float
-    partner_rate: float
-    betas: tuple[float, float]
-    average_decay: float
-    batch_size: int
-    latent_size: int
-    epochs: int
-    pixel_variance: float | None = None
-
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
+OPTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "mlp_gan": Recipe("logistic", 2e-4, 2e-4, (0.5, 0.999), 0.999, 64, 100, 100),
-        "cgan": Recipe("hinge", 2e-4, 4e-4, (0.0, 0.99), 0.999, 64, 64, 40),
-        "stylegan2": Recipe("hinge", 2e-3, 4e-4, (0.0, 0.99), 0.999, 64, 64, 40),
-        "vae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40, 0.08),
-        "cvae": Recipe("elbo", 1e-3, 1e-3, (0.9, 0.999), 0.999, 128, 16, 40, 0.08),
+        "mlp_gan": (),
+        "cgan": ("base", "stages"),
+        "stylegan2": (
+            "style_dim", "mapping_layers", "channel_base", "channel_max", "channels", "noise",
+            "truncation", "truncation_layers",
+        ),
+        "vae": ("hidden",),
+        "cvae": ("base", "stages"),
     }
-)
+)  # fmt: skip
+"""Names of the options of each architecture. Their limits are beside its network, under torch."""
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One run.
+class TrainingConfig(Frozen):
+    """One run, whole: the same configuration on the same images learns the same model.
 
+    A JSON document both ways. Where the images are and where files go is not part of it.
+
+    licence: of the weights that come out.
     conditional: whether the generator takes the label.
-    epochs: passes over the training images; None takes the recipe's.
-    minutes: stop earlier after so many; None for no limit.
+    settings: options of the recipe, in place of its own (`Recipe.with_overrides`).
+    options: of the architecture, in place of those that the size of the images suggests.
     seed: of the first weights, the order of images, latents and dropout.
-    snapshot_minutes: between saves of the averaged generator, of which the best is chosen later.
-    validation: the last so many training images are kept out, for that choice.
-    pixel_variance: in place of the recipe's; variational models only.
-    bfloat16: matrix products in bfloat16 by autocast, weights and sums in float32.
+    steps, epochs, minutes: the run ends at the first that is reached. Minutes are those of the
+        whole run, judging and saving too. With none of them, the recipe's epochs.
+    preprocessing: size and channels that images are brought to; None takes them as they are.
+    split: of a dataset that has several, the one to learn from; None for its training split.
+    validation: share (below 1) or number of images that are never learnt from, drawn by the seed
+        evenly over the classes; the best snapshot is chosen on them. 0 for none: the last is taken.
+    snapshot_steps, snapshot_minutes: between two snapshots, which are saved and judged. With
+        neither, fifteen in a run.
+    checkpoint_minutes: between two saves of the whole state, beside those of each snapshot.
+    keep: so many snapshots stay, the best ones.
+    patience: end after so many snapshots without a better figure; None never does.
+    threads: of the processor; None for all.
+    device: "auto" takes CUDA, then MPS, then the processor.
     """
 
-    architecture: str
-    name: str
+    architecture: Annotated[str, StringConstraints(max_length=32)]
+    name: ModelName
+    version: Version = "1.0.0"
+    licence: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "unknown"
+    description: Annotated[str, StringConstraints(max_length=2000)] = ""
     conditional: bool = True
-    base: int = 32
-    seed: int = 0
-    epochs: int | None = None
-    minutes: float | None = None
-    snapshot_minutes: float = 5.0
-    validation: int = 0
-    pixel_variance: float | None = None
-    bfloat16: bool = False
-    threads: int = 1
+    settings: dict[str, JsonValue] = {}
+    options: dict[str, JsonValue] = {}
+    seed: int = Field(0, ge=0, lt=1 << 31)
+    steps: int | None = Field(None, ge=1, le=1 << 31)
+    epochs: int | None = Field(None, ge=1, le=1 << 31)
+    minutes: float | None = Field(None, gt=0, le=1 << 20)
+    preprocessing: Preprocessing | None = None
+    split: Split | None = None
+    validation: float = Field(0.1, ge=0, le=1 << 31)
+    snapshot_steps: int | None = Field(None, ge=1)
+    snapshot_minutes: float | None = Field(None, ge=0)
+    checkpoint_minutes: float = Field(2.0, ge=0)
+    keep: int = Field(3, ge=1, le=10_000)
+    patience: int | None = Field(8, ge=1)
+    threads: int | None = Field(None, ge=1, le=1024)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 1 << 31:
-            raise TrainingError(f"seed must lie in 0 ... 2**31 - 1, not {self.seed}")
-        if self.epochs is not None and self.epochs < 1:
-            raise TrainingError(f"epochs must be at least 1, not {self.epochs}")
-        if self.minutes is not None and not self.minutes > 0:
-            raise TrainingError(f"minutes must be more than 0, not {self.minutes}")
-        if self.pixel_variance is not None and not self.pixel_variance > 0:
-            raise TrainingError(f"pixel variance must be above 0, not {self.pixel_variance}")
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("say steps or epochs, not both")
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError("validation is a share below 1 or a whole number of images")
+        try:
+            _ = self.recipe
+        except TrainingError as error:
+            raise ValueError(str(error)) from error
+        known = OPTIONS[self.architecture]
+        strange = sorted(self.options.keys() - set(known))
+        if strange:
+            there = ", ".join(known) or "none"
+            raise ValueError(f"{self.architecture} has no option {strange[0]!r}; it has: {there}")
+        return self
 
     @property
     def recipe(self) -> Recipe:
-        """How this run's architecture learns."""
-        if self.architecture not in RECIPES:
-            known = ", ".join(sorted(RECIPES))
-            raise TrainingError(f"architecture {self.architecture!r} is not one of: {known}")
-        recipe = RECIPES[self.architecture]
-        if self.pixel_variance is None:
-            return recipe
-        if recipe.pixel_variance is None:
-            raise TrainingError(f"{self.architecture} has no pixel variance")
-        return replace(recipe, pixel_variance=self.pixel_variance)
+        """How this run's architecture learns, its own settings in place."""
+        return recipe_of(self.architecture).with_overrides(self.settings)
+
+
+def configured(**fields: Any) -> TrainingConfig:
+    """A configuration from what a person said. Raises TrainingError with a sentence."""
+    try:
+        return TrainingConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        sentence = str(first["msg"]).removeprefix("Value error, ")
+        raise TrainingError(f"{where}: {sentence}" if where else sentence) from error

@@ -1,133 +1,275 @@
-"""The training loop: batches, steps, the moving average, snapshots, and resuming.
+"""The loop of a run: steps, checkpoints, judged snapshots, and when it ends.
 
-Everything random in a step comes from a stream seeded by (seed, step), and the batch of a step is
-a function of both too. So the state of a run is its tensors and the number of steps done.
+A snapshot is kept in this order: checkpoint, ledger, state. A kill in between leaves the state
+behind the ledger, and the next start takes the ledger back to it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
-from torch import Tensor, nn
 
 from models import checkpoint
-from models.corpus.corpus import Corpus
-from models.errors import TrainingError
-from models.generator import Generator, from_pixels
-from models.registry import build
+from models.errors import CheckpointError, TrainingError
+from models.files import write_atomically
 from models.spec import ModelSpec
-from models.training.batches import Batches
-from models.training.callbacks import Callback
-from models.training.config import TrainingConfig
-from models.training.record import training_record
-from models.training.state import Progress, load_state, save_state
-from models.training.steps import Pair, pair_up
+from models.training.callbacks import Callback, Snapshot
+from models.training.folder import GOOD_FILE, STATE_FILE
+from models.training.health import DivergenceError, Finding, collapse
+from models.training.learner import Learner
+from models.training.progress import Ending, State, TrainingProgress
+from models.training.selection import Judge
+from models.training.snapshots import Row, Snapshots
 
-STATE_FILE: Final = "state.safetensors"
+SNAPSHOTS_A_RUN: Final = 15
+JUDGED_SHARE: Final = 0.1
+"""Of a run's time that snapshots by the clock may take."""
+SLOWER: Final = 0.5
+"""Step sizes after a divergence, times those before."""
+EARLY: Final = 1 / 3
+"""So much of a run may have few samples: not much was learnt yet."""
+REPORT_SECONDS: Final = 2.0
+LASTING: Final = ("steps", "minutes", "patience")
+"""Ends at which the newest weights are judged too."""
 
 
-class Outcome(NamedTuple):
-    """The averaged generator at the end, as saved, and how much learning made it."""
+class Loop:
+    """Trains `learner` in `directory` until something ends it.
 
-    spec: ModelSpec
-    progress: Progress
-    epochs: float
-
-
-class Run:
-    """One training run in its folder; `train` starts it or goes on where it stopped."""
+    describe: the spec of a checkpoint that is saved now.
+    doubts: what was found out about the judge.
+    stop: asked between steps; true leaves the run where it is, to be gone on with.
+    """
 
     def __init__(
-        self, config: TrainingConfig, spec: ModelSpec, corpus: Corpus, directory: Path
-    ) -> None:
-        self.config = config
-        self.spec = spec
+        self, learner: Learner, judge: Judge | None, directory: Path,
+        describe: Callable[[], ModelSpec], doubts: Sequence[Finding],
+        callbacks: Sequence[Callback], stop: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.learner = learner
+        self.judge = judge
         self.directory = directory
-        self.batches = Batches(corpus, config.recipe.batch_size, config.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            generator = build(spec)
-            self.pair: Pair = pair_up(spec, generator, config.recipe, config.bfloat16)
-        self.average: Generator = deepcopy(generator).eval().requires_grad_(False)
-        self.progress = Progress(0, 0.0)
-        self.last_save = 0.0
+        self.describe = describe
+        self.doubts = doubts
+        self.callbacks = callbacks
+        self.stop = stop
+        self.config = learner.config
+        self.snapshots = Snapshots(directory, self.config.keep)
+        self.diverged = False
+        self.cost = 0.0  # seconds of the last snapshot
+        self.snapshot_at = self.checkpoint_at = self.reported_at = 0.0
 
-    @property
-    def steps(self) -> int:
-        """Steps of the whole run."""
-        return self.batches.per_epoch * (self.config.epochs or self.config.recipe.epochs)
+    def run(self) -> Ending:
+        """Go on where the folder's state is, to an end. Raises TrainingError without any."""
+        state = self.directory / STATE_FILE
+        if state.exists():
+            self.learner.restore(state)
+        self._begin()
+        while True:
+            ending = self._ending()
+            if ending is None:
+                self._guarded(self._step)
+            elif ending in LASTING and self.snapshots.last_step != self.learner.progress.step:
+                self._guarded(self._snapshot)  # which may go back, and then the run goes on
+            else:
+                break
+        if ending == "interrupted":
+            self._save_state()
+        return ending
 
-    def train(self, callbacks: Sequence[Callback] = ()) -> Outcome:
-        """Learn until the epochs or the minutes are over, then save."""
-        state_path = self.directory / STATE_FILE
-        if state_path.exists():
-            self.progress = load_state(state_path, self.config.seed, self.pair, self.average)
-            self.last_save = self.progress.seconds
-        for callback in callbacks:
-            callback.begin(self.progress.step, self.steps)
-        while self.progress.step < self.steps and not self._out_of_time():
-            losses = self._step()
-            for callback in callbacks:
-                callback.step(self.progress, losses)
-            if self.progress.seconds - self.last_save >= self.config.snapshot_minutes * 60:
-                self._snapshot(callbacks)
-        saved = self._snapshot(callbacks)
-        for callback in callbacks:
-            callback.end()
-        return Outcome(saved, self.progress, self.progress.step / self.batches.per_epoch)
+    def _begin(self) -> None:
+        for doubt in self.doubts:
+            self.find(doubt)
+        step, seconds = self.learner.progress
+        self.snapshots.rewind(step)
+        self.snapshot_at = self.checkpoint_at = seconds
+        for callback in self.callbacks:
+            callback.begin(step, self.learner.steps)
+        self.report("training")
 
-    def _out_of_time(self) -> bool:
-        minutes = self.config.minutes
-        return minutes is not None and self.progress.seconds >= minutes * 60
+    def _ending(self) -> Ending | None:
+        step, seconds = self.learner.progress
+        config, steps = self.config, self.learner.steps
+        if self.diverged:
+            return "diverged"
+        if steps is not None and step >= steps:
+            return "steps"
+        if config.minutes is not None and step and seconds >= config.minutes * 60:
+            return "minutes"
+        if self.judge and config.patience and self.snapshots.since_best >= config.patience:
+            return "patience"
+        return "interrupted" if self.stop() else None
 
-    def _step(self) -> dict[str, float]:
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except DivergenceError as error:
+            self._go_back(error)
+
+    def _step(self) -> None:
+        losses = self.learner.step()
+        for callback in self.callbacks:
+            callback.step(self.learner.progress, losses)
+        seconds = self.learner.progress.seconds
+        if self._snapshot_due():
+            self._snapshot()
+        elif seconds - self.checkpoint_at >= self.config.checkpoint_minutes * 60:
+            self._save_state()
+        if time.monotonic() - self.reported_at >= REPORT_SECONDS:
+            self.report("training")
+
+    def _snapshot_due(self) -> bool:
+        step, seconds = self.learner.progress
+        config, steps = self.config, self.learner.steps
+        if config.snapshot_steps is not None:
+            return step % config.snapshot_steps == 0
+        if config.snapshot_minutes is not None:
+            return seconds - self.snapshot_at >= config.snapshot_minutes * 60
+        if config.minutes is None and steps is not None:
+            return step % -(-steps // SNAPSHOTS_A_RUN) == 0
+        assert config.minutes is not None, "something ends every run"
+        pause = max(config.minutes * 60 / SNAPSHOTS_A_RUN, self.cost / JUDGED_SHARE)
+        return seconds - self.snapshot_at >= pause
+
+    def _snapshot(self) -> None:
         started = time.perf_counter()
-        step = self.progress.step
-        images, labels = self._batch(step)
-        with torch.random.fork_rng(devices=[]):  # the caller's stream is left alone
-            torch.manual_seed((self.config.seed << 32) + step)
-            losses = self.pair.update(images, labels)
-        if not all(abs(loss) < float("inf") for loss in losses.values()):
-            raise TrainingError(f"a loss is no longer finite at step {step}: {losses}")
-        update_average(self.average, self.pair.generator, self._decay(step))
-        self.progress = Progress(step + 1, self.progress.seconds + time.perf_counter() - started)
-        return losses
+        learner = self.learner
+        judged = self.judge.judge(learner.average) if self.judge else None
+        row = Row(step=learner.progress.step, seconds=learner.progress.seconds, judged=judged)
+        folder = self.snapshots.folder(row)
+        saved = self._save_checkpoint(folder)
+        self.snapshots.add(row)
+        for callback in self.callbacks:
+            callback.snapshot(Snapshot(folder, saved, learner.average, row))
+        self._examine(row)
+        self.cost = time.perf_counter() - started
+        learner.spend(self.cost)
+        self.snapshot_at = learner.progress.seconds
+        self._save_state(GOOD_FILE)
+        self.snapshots.prune()
+        self.report("training")
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        pixels, labels = self.batches.at(step)
-        images = from_pixels(pixels, self.pair.generator.value_range)
-        images = images.contiguous(memory_format=torch.channels_last)
-        return images, torch.from_numpy(labels) if self.spec.conditional else None
+    def _save_checkpoint(self, folder: Path) -> ModelSpec:
+        try:
+            return checkpoint.save(folder, self.describe(), self.learner.average, torch.float16)
+        except CheckpointError as error:
+            raise DivergenceError(str(error)) from error
 
-    def _decay(self, step: int) -> float:
-        """Short memory at first: the weights of the start should not linger in the average."""
-        return min(self.config.recipe.average_decay, (1 + step) / (10 + step))
+    def _examine(self, row: Row) -> None:
+        """Say what is wrong by now; a collapse is taken back when it is over."""
+        watch = self.learner.watch
+        found = [watch.saturated(row.step)]
+        early = self._done() < EARLY
+        fallen = None if early or row.judged is None else collapse(row.judged, row.step)
+        if fallen is None:
+            watch.forget("collapsed")
+        for finding in (*found, fallen):
+            if finding is not None:
+                self.find(finding)
 
-    def _snapshot(self, callbacks: Sequence[Callback]) -> ModelSpec:
-        record = training_record(
-            self.config, len(self.batches.corpus), self.batches.per_epoch, self.progress
+    def find(self, finding: Finding) -> None:
+        """Keep a finding, and say it if it is new."""
+        if self.learner.watch.keep(finding):
+            for callback in self.callbacks:
+                callback.found(finding)
+
+    def _save_state(self, *others: str) -> None:
+        started = time.perf_counter()
+        self._plan()
+        content = self.learner.dump()
+        for name in (*others, STATE_FILE):
+            write_atomically(self.directory / name, content)
+        self.learner.spend(time.perf_counter() - started)
+        self.checkpoint_at = self.learner.progress.seconds
+
+    def _plan(self) -> None:
+        """Where minutes end the run, step sizes fall over as many steps as they are enough for."""
+        step, seconds = self.learner.progress
+        if self.config.minutes is not None and step:
+            enough = int(self.config.minutes * 60 / (seconds / step))
+            steps = self.learner.steps
+            self.learner.plan(max(step + 1, enough if steps is None else min(steps, enough)))
+
+    def _go_back(self, error: DivergenceError) -> None:
+        """To the last snapshot, with half the step sizes; the second time, the run ends."""
+        learner = self.learner
+        seconds, step = learner.progress.seconds, learner.progress.step
+        if learner.rate_factor < 1:
+            self._give_up(error)
+            return
+        good = self.directory / GOOD_FILE
+        if good.exists():
+            learner.restore(good, SLOWER)
+        else:
+            learner.restart(SLOWER)
+        learner.spend(seconds - learner.progress.seconds)
+        back = learner.progress.step
+        self.find(_diverged(error, step, f"went back to step {back} with half the step sizes"))
+        self._begin()
+        self._save_state()
+
+    def _give_up(self, error: DivergenceError) -> None:
+        best = self.snapshots.best
+        if best is None:
+            raise TrainingError(
+                f"the run diverged: {error}, also with half the step sizes; lower generator_rate "
+                "and partner_rate, and start in another folder"
+            ) from error
+        self.diverged = True
+        step = self.learner.progress.step
+        self.find(_diverged(error, step, f"again; the snapshot of step {best.step} was taken"))
+
+    def report(self, state: State, ending: Ending | None = None, error: str | None = None) -> None:
+        """Tell the callbacks how the run stands."""
+        self.reported_at = time.monotonic()
+        learner, best, rows = self.learner, self.snapshots.best, self.snapshots.rows
+        step, seconds = learner.progress
+        progress = TrainingProgress(
+            state=state,
+            name=self.config.name,
+            architecture=self.config.architecture,
+            step=step,
+            steps=learner.steps,
+            epochs=round(step / learner.batches.per_epoch, 3),
+            seconds=round(seconds, 2),
+            eta_seconds=self._left() if state == "training" else None,
+            losses=dict(learner.watch.recent),
+            snapshots=len(rows),
+            figures=rows[-1].judged if rows else None,
+            best=best.judged if best else None,
+            best_step=best.step if best else None,
+            warnings=tuple(learner.watch.findings),
+            ended=ending,
+            error=error,
         )
-        spec = self.spec.model_copy(update={"training": record})
-        folder = self.directory / "snapshots" / f"step-{self.progress.step:07d}"
-        saved = checkpoint.save(folder, spec, self.average, torch.float16)
-        state_path = self.directory / STATE_FILE
-        save_state(state_path, self.config.seed, self.pair, self.average, self.progress)
-        self.last_save = self.progress.seconds
-        for callback in callbacks:
-            callback.snapshot(folder, saved, self.average)
-        return saved
+        for callback in self.callbacks:
+            callback.reported(progress)
+
+    def _done(self) -> float:
+        """Share of the run that is over."""
+        (step, seconds), steps, minutes = (
+            self.learner.progress, self.learner.steps, self.config.minutes,
+        )  # fmt: skip
+        shares = [step / steps] if steps else []
+        shares += [seconds / (minutes * 60)] if minutes else []
+        return max(shares)
+
+    def _left(self) -> float | None:
+        """Seconds to the end by the pace so far; None before the first step."""
+        step, seconds = self.learner.progress
+        if not step:
+            return None
+        left = []
+        if self.learner.steps is not None:
+            left.append((self.learner.steps - step) * seconds / step)
+        if self.config.minutes is not None:
+            left.append(self.config.minutes * 60 - seconds)
+        return round(max(0.0, min(left)), 1)
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, current: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * current, weights and running statistics alike."""
-    kept, fresh = average.state_dict(), current.state_dict()
-    floats = [name for name, tensor in kept.items() if tensor.is_floating_point()]
-    torch._foreach_lerp_([kept[n] for n in floats], [fresh[n] for n in floats], 1 - decay)
-    for name in kept.keys() - set(floats):
-        kept[name].copy_(fresh[name])
+def _diverged(error: DivergenceError, step: int, done: str) -> Finding:
+    return Finding(code="diverged", step=step, detail=f"The run diverged ({error}): {done}.")

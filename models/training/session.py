@@ -2,82 +2,218 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import torch
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from models import checkpoint
 from models.corpus.corpus import Corpus
-from models.errors import TrainingError
-from models.generator import Generator
-from models.registry import architecture_of
-from models.spec import ModelSpec, Weights
-from models.training.callbacks import Callback
+from models.errors import ModelError, TrainingError
+from models.files import SPEC_FILE, WEIGHTS_FILE, read_spec, write_atomically
+from models.spec import ModelSpec
+from models.training.callbacks import (
+    LOSS_FILE,
+    SHEET_FILE,
+    Callback,
+    Log,
+    LossTable,
+    Reporter,
+    SampleGrid,
+)
 from models.training.config import TrainingConfig
-from models.training.loop import Outcome, Run
+from models.training.device import resolve
+from models.training.draft import draft_spec
+from models.training.folder import claim
+from models.training.health import Finding
+from models.training.holdout import Parts, hold_out
+from models.training.judging import judge_of, weakness
+from models.training.learner import Learner
+from models.training.loop import Loop
+from models.training.plot import draw_curves
+from models.training.progress import Ending, TrainingProgress
+from models.training.recipe import Recipe
+from models.training.record import Material, curves, figures_of, training_record
+from models.training.snapshots import Row
+from models.training.state import Progress
 
-UNSAVED = Weights(sha256="0" * 64, bytes=1)
-"""Stands where the weights of a spec are not written yet."""
+logger = logging.getLogger(__name__)
 
-
-def draft_spec(config: TrainingConfig, corpus: Corpus) -> ModelSpec:
-    """The spec of the model to be trained, its weights and figures still open."""
-    recipe, generator = config.recipe, architecture_of(config.architecture).generator
-    try:
-        return _spec(config, corpus, recipe.latent_size, generator)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "spec"
-        raise TrainingError(f"{where}: {first['msg']}") from error
-
-
-def _spec(
-    config: TrainingConfig, corpus: Corpus, latent_size: int, generator: type[Generator]
-) -> ModelSpec:
-    return ModelSpec(
-        name=config.name,
-        version="1.0.0",
-        family=generator.family,
-        architecture=config.architecture,
-        options=_options(config, corpus),
-        image=corpus.image,
-        latent_size=latent_size,
-        conditioning="class" if config.conditional else "none",
-        classes=corpus.classes if config.conditional else (),
-        value_range=generator.value_range,
-        licence="Apache-2.0",
-        weights=UNSAVED,
-    )
+PREVIEW_FILE: Final = "preview.png"
+CURVE_FILE: Final = "curve.png"
 
 
-def _options(config: TrainingConfig, corpus: Corpus) -> dict[str, JsonValue]:
-    if config.architecture == "stylegan2":
-        return {
-            "style_dim": 4 * config.base,
-            "mapping_layers": 4,
-            "channel_base": 64 * config.base,
-            "channel_max": 8 * config.base,
-            "noise": "off",  # small images have no texture that it would be for
-        }
-    if config.architecture not in ("cgan", "cvae"):
-        return {}
-    # Double a grid of 4 to 8 cells a side until it spans the image.
-    side = min(corpus.image.height, corpus.image.width)
-    stages = max(1, side.bit_length() - 3)
-    return {"base": config.base, "stages": stages}
+class Outcome(NamedTuple):
+    """The model as saved, and how much learning made it.
+
+    chosen: the snapshot that it is. ended: what ended the run.
+    """
+
+    spec: ModelSpec
+    progress: Progress
+    epochs: float
+    chosen: Row
+    ended: Ending
+    warnings: tuple[Finding, ...]
+
+
+class TrainingInterruptedError(TrainingError):
+    """The run was told to stop; its state is saved, and it can be gone on with."""
+
+
+def never() -> bool:
+    """Nobody asks the run to stop."""
+    return False
 
 
 def start(
-    config: TrainingConfig, corpus: Corpus, directory: Path, callbacks: Sequence[Callback]
+    config: TrainingConfig,
+    corpus: Corpus,
+    directory: Path,
+    callbacks: Sequence[Callback] = (),
+    stop: Callable[[], bool] = never,
 ) -> Outcome:
-    """Train in `directory`, or go on there, and save the averaged generator as its checkpoint."""
-    torch.set_num_threads(config.threads)
-    spec = draft_spec(config, corpus)
-    if config.validation:
-        corpus, _ = corpus.split(config.validation)
-    run = Run(config, spec, corpus, directory)
-    outcome = run.train(callbacks)
-    checkpoint.save(directory, outcome.spec, run.average, torch.float16)
-    return outcome
+    """Train in `directory`, or go on there, and save the best snapshot as its checkpoint.
+
+    corpus: images of the config's split, already of the size they are to be learnt at.
+    stop: asked between steps; once it is true, the state is saved and TrainingInterruptedError
+        raised. Raises TrainingError for what cannot be trained, before anything is written.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    parts = hold_out(corpus, config.validation, config.seed)
+    recipe = _filled(config.recipe, len(parts.train))
+    spec = draft_spec(config, recipe, corpus)
+    learner = Learner(config, recipe, spec, parts.train, resolve(config.device))
+    claim(directory, config, corpus.sha256)
+    told = _told(directory, callbacks)
+    session = _Session(config, learner, parts, corpus.sha256, directory, told)
+    try:
+        return session.run(stop)
+    except (ModelError, OSError) as error:
+        session.failed(error)
+        raise
+    finally:
+        for callback in told:
+            callback.end()
+
+
+def _told(directory: Path, callbacks: Sequence[Callback]) -> list[Callback]:
+    """Everything that hears of the run; the loss table is the caller's, if there is one."""
+    table = [c for c in callbacks if isinstance(c, LossTable)] or [LossTable(directory / LOSS_FILE)]
+    others = [callback for callback in callbacks if not isinstance(callback, LossTable)]
+    return [*table, SampleGrid(directory), Log(), *others, Reporter(directory)]
+
+
+def _filled(recipe: Recipe, images: int) -> Recipe:
+    """The recipe with batches that so many images fill."""
+    if images >= recipe.batch_size:
+        return recipe
+    fitting = images // 4 * 4
+    if not fitting:
+        raise TrainingError(f"{images} images are too few to learn from; bring at least 4")
+    logger.info("batches of %d: there are %d images", fitting, images)
+    return recipe.with_overrides({"batch_size": fitting})
+
+
+class _Session:
+    """One run: its judge, its loop, and what is left in the folder."""
+
+    def __init__(
+        self, config: TrainingConfig, learner: Learner, parts: Parts, data_sha256: str,
+        directory: Path, callbacks: Sequence[Callback],
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.learner = learner
+        self.parts = parts
+        self.data_sha256 = data_sha256
+        self.directory = directory
+        self.callbacks = callbacks
+        self.loop: Loop | None = None
+
+    def run(self, stop: Callable[[], bool]) -> Outcome:
+        loop = self._loop(stop)
+        ending = loop.run()
+        if ending == "interrupted":
+            loop.report("interrupted")
+            step = self.learner.progress.step
+            raise TrainingInterruptedError(
+                f"stopped at step {step}; the same command goes on from there"
+            )
+        outcome = self._finish(loop, ending)
+        loop.report("finished", ending)
+        return outcome
+
+    def failed(self, error: Exception) -> None:
+        """Say in progress.json why there is no result."""
+        if self.loop is not None and not isinstance(error, TrainingInterruptedError):
+            self.loop.report("failed", error=str(error))
+
+    def _loop(self, stop: Callable[[], bool]) -> Loop:
+        self._preparing()
+        started = time.perf_counter()
+        train, validation = self.parts
+        judge = judge_of(self.directory, self.config, train, validation) if validation else None
+        self.material = Material(
+            self.data_sha256,
+            len(train),
+            len(validation) if validation else 0,
+            judge.accuracy if judge else None,
+        )
+        self.loop = Loop(
+            self.learner, judge, self.directory, self._described,
+            weakness(judge, validation), self.callbacks, stop,
+        )  # fmt: skip
+        self.learner.spend(time.perf_counter() - started)
+        return self.loop
+
+    def _preparing(self) -> None:
+        progress = TrainingProgress(
+            state="preparing", name=self.config.name, architecture=self.config.architecture,
+            steps=self.learner.steps,
+        )  # fmt: skip
+        for callback in self.callbacks:
+            callback.reported(progress)
+
+    def _described(self) -> ModelSpec:
+        record = training_record(self.config, self.learner, self.material)
+        return self.learner.spec.model_copy(update={"training": record})
+
+    def _finish(self, loop: Loop, ending: Ending) -> Outcome:
+        """Put the best snapshot into the folder itself, with the record of the whole run."""
+        best = loop.snapshots.best
+        assert best is not None, "a run that ends has a snapshot"
+        source = loop.snapshots.folder(best)
+        spec = self._complete(read_spec(source), loop, best, ending)
+        write_atomically(self.directory / WEIGHTS_FILE, (source / WEIGHTS_FILE).read_bytes())
+        write_atomically(self.directory / SPEC_FILE, spec.to_json().encode())
+        shutil.copyfile(source / SHEET_FILE, self.directory / PREVIEW_FILE)
+        draw_curves(spec.training, best.step, self.directory / CURVE_FILE)
+        epochs = self.learner.progress.step / self.learner.batches.per_epoch
+        warnings = tuple(self.learner.watch.findings)
+        return Outcome(spec, self.learner.progress, epochs, best, ending, warnings)
+
+    def _complete(self, spec: ModelSpec, loop: Loop, best: Row, ending: Ending) -> ModelSpec:
+        record = training_record(self.config, self.learner, self.material)
+        rows = loop.snapshots.rows
+        findings: list[JsonValue] = [
+            finding.model_dump(mode="json") for finding in self.learner.watch.findings
+        ]
+        record |= {
+            "chosen_step": best.step,
+            "snapshots": len(rows),
+            "ended": ending,
+            "judge_accuracy": self.material.accuracy,
+            "warnings": findings,
+            "curves": curves(self.directory / LOSS_FILE, rows),
+        }
+        identity = {
+            name: getattr(self.config, name)
+            for name in ("name", "version", "licence", "description")
+        }
+        changes = {**identity, "training": record, "figures": figures_of(best)}
+        return spec.model_copy(update=changes)

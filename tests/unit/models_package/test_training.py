@@ -5,34 +5,26 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from models import checkpoint
 from models.corpus.corpus import Corpus
-from models.errors import ModelError, TrainingError
-from models.files import WEIGHTS_FILE, read_spec
+from models.errors import TrainingError
+from models.files import SPEC_FILE, WEIGHTS_FILE, read_spec
 from models.generator import sample
 from models.latents import normal
 from models.registry import ARCHITECTURES
-from models.training.batches import Batches
-from models.training.callbacks import Callback, LossTable, SampleGrid
+from models.training.callbacks import Callback, LossTable
 from models.training.classify import Budget, accuracy, fit, predict
-from models.training.config import TrainingConfig
-from models.training.losses import hinge, logistic, reconstruction
-from models.training.session import start
+from models.training.config import OPTIONS, TrainingConfig, configured
+from models.training.holdout import hold_out
+from models.training.session import TrainingInterruptedError, start
+from tests.trainings import small
 
 EVERY = sorted(ARCHITECTURES)
-QUICK = {"base": 8, "epochs": 1, "snapshot_minutes": 60.0}
-
-
-def config(architecture: str, **fields: object) -> TrainingConfig:
-    return TrainingConfig(architecture=architecture, name="digits", **(QUICK | fields))
 
 
 class InterruptionError(Exception):
@@ -60,32 +52,48 @@ class Losses(Callback):
         self.rows.append(dict(losses))
 
 
+@pytest.fixture(scope="module")
+def few(digits) -> Corpus:
+    """300 of the digits."""
+    return digits.take(slice(300))
+
+
 @pytest.mark.parametrize("architecture", EVERY)
-def test_an_interrupted_run_goes_on_to_the_bit(digits, tmp_path, architecture):
-    whole = start(config(architecture), digits, tmp_path / "whole", [])
-    often = config(architecture, snapshot_minutes=0.0)  # a snapshot each step
+def test_an_interrupted_run_goes_on_to_the_bit(few, tmp_path, architecture):
+    run = small(architecture, steps=8, snapshot_steps=3)
+    whole = start(run, few, tmp_path / "whole")
     with pytest.raises(InterruptionError):
-        start(often, digits, tmp_path / "cut", [StopAt(9)])
+        start(run, few, tmp_path / "cut", [StopAt(5)])
     torch.manual_seed(99)  # another process has another stream
-    resumed = start(config(architecture), digits, tmp_path / "cut", [])
-    assert resumed.progress.step == whole.progress.step > 9
+    resumed = start(run, few, tmp_path / "cut")
+    assert resumed.progress.step == whole.progress.step == 8
     assert resumed.spec.weights == whole.spec.weights
-    states = [(tmp_path / run / "state.safetensors") for run in ("whole", "cut")]
-    first, second = (checkpoint_tensors(path) for path in states)
+    first, second = (tensors(tmp_path / run / "state.safetensors") for run in ("whole", "cut"))
     assert first.keys() == second.keys()
     assert all(first[name].equal(second[name]) for name in first)
 
 
-def checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
+def tensors(path):
     from safetensors.torch import load_file
 
     return load_file(path)
 
 
+def test_a_run_that_is_told_to_stop_saves_itself_and_goes_on(few, tmp_path):
+    run = small("vae", steps=9, checkpoint_minutes=60)
+    whole = start(run, few, tmp_path / "whole")
+    asked = iter([False] * 5 + [True])
+    with pytest.raises(TrainingInterruptedError, match="step 5; the same command goes on"):
+        start(run, few, tmp_path / "cut", stop=lambda: next(asked))
+    assert not (tmp_path / "cut" / SPEC_FILE).exists()
+    assert start(run, few, tmp_path / "cut").spec.weights == whole.spec.weights
+
+
 def test_a_vae_lowers_its_loss_and_gives_a_checkpoint_that_loads(digits, tmp_path):
     losses = Losses()
-    table, grid = LossTable(tmp_path / "losses.csv", every=10), SampleGrid()
-    outcome = start(config("cvae", epochs=12), digits, tmp_path, [losses, table, grid])
+    table = LossTable(tmp_path / "losses.csv", every=10)
+    run = small("cvae", epochs=12, snapshot_steps=1000)
+    outcome = start(run, digits, tmp_path, [losses, table])
     totals = [row["reconstruction"] + row["divergence"] for row in losses.rows]
     assert np.mean(totals[-20:]) < np.mean(totals[:20]) - 20
     spec = read_spec(tmp_path)
@@ -104,101 +112,142 @@ def test_a_vae_lowers_its_loss_and_gives_a_checkpoint_that_loads(digits, tmp_pat
     assert (nearest == np.arange(10)).sum() >= 7
     rows = list(csv.DictReader((tmp_path / "losses.csv").read_text().splitlines()))
     assert len(rows) == outcome.progress.step // 10
-    assert len(list((tmp_path / "snapshots").glob("*/samples.png"))) == 1
 
 
 @pytest.mark.parametrize("architecture", ["cgan", "mlp_gan"])
 def test_a_gan_moves_its_samples_towards_the_data(digits, tmp_path, architecture):
-    def distance(folder: Path) -> float:
+    def distance(folder) -> float:
         spec = read_spec(folder)
         z = normal(seed=0, model=spec.sha256, shard=0, first=0, count=200, size=spec.latent_size)
         labels = np.arange(200) % 10
         pixels = sample(checkpoint.load(spec, folder / WEIGHTS_FILE), z, labels).pixels
         return float(np.abs(pixels.mean(0) - digits.images.mean(0)).mean())
 
-    start(config(architecture, epochs=1), digits, tmp_path / "short", [])
-    start(config(architecture, epochs=6), digits, tmp_path / "long", [])
+    start(small(architecture, steps=25, snapshot_steps=1000), digits, tmp_path / "short")
+    start(small(architecture, steps=150, snapshot_steps=1000), digits, tmp_path / "long")
     assert distance(tmp_path / "long") < 0.7 * distance(tmp_path / "short")
 
 
-def test_minutes_end_a_run(digits, tmp_path):
-    outcome = start(config("vae", epochs=10_000, minutes=0.01), digits, tmp_path, [])
-    assert 0 < outcome.progress.step < 10_000
+def test_minutes_end_a_run(few, tmp_path):
+    outcome = start(small("vae", minutes=0.01), few, tmp_path)
+    assert outcome.ended == "minutes"
+    assert outcome.progress.step > 0
     assert 0.6 <= outcome.progress.seconds < 10
 
 
-def test_the_callers_random_stream_is_left_alone(digits, tmp_path):
+def test_the_callers_random_stream_is_left_alone(few, tmp_path):
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    start(config("mlp_gan"), digits, tmp_path, [])
+    start(small("mlp_gan", steps=2), few, tmp_path)
     assert torch.rand(3).equal(wanted)
-
-
-def test_another_runs_state_is_refused(digits, tmp_path):
-    start(config("vae"), digits, tmp_path, [])
-    with pytest.raises(TrainingError, match="does not continue this run"):
-        start(config("cvae"), digits, tmp_path, [])
-
-
-def test_another_seed_does_not_continue_a_run(digits, tmp_path):
-    start(config("vae", seed=1), digits, tmp_path, [])
-    with pytest.raises(TrainingError, match="this run has seed 1"):
-        start(config("vae", seed=2), digits, tmp_path, [])
-
-
-def test_a_loss_table_forgets_the_steps_that_are_done_again(tmp_path):
-    path = tmp_path / "losses.csv"
-    path.write_text("step,seconds,a\n100,1,0.5\n200,2,0.4\n300,3,0.3\n")
-    LossTable(path).begin(200, 1000)
-    assert path.read_text().split() == ["step,seconds,a", "100,1,0.5", "200,2,0.4"]
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"architecture": "transformer"}, "not one of"),
+        ({"architecture": "cvae"}, "its architecture is 'vae', not 'cvae'"),
+        ({"seed": 2}, "its seed is 0, not 2"),
+        ({"settings": {"generator_rate": 0.01}}, "its settings is"),
+        ({"validation": 30}, "its validation is"),
+    ],
+)
+def test_a_folder_belongs_to_one_run(few, tmp_path, fields, sentence):
+    start(small("vae", steps=2), few, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    other = {"architecture": "vae", "steps": 2} | fields
+    with pytest.raises(TrainingError, match=sentence):
+        start(small(**other), few, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_belongs_to_one_set_of_images(few, digits, tmp_path):
+    start(small("vae", steps=2), few, tmp_path)
+    with pytest.raises(TrainingError, match="its images is"):
+        start(small("vae", steps=2), digits, tmp_path)
+
+
+def test_a_longer_run_goes_on_where_a_shorter_one_ended(few, tmp_path):
+    start(small("vae", steps=4, snapshot_steps=2), few, tmp_path / "longer")
+    outcome = start(small("vae", steps=8, snapshot_steps=2), few, tmp_path / "longer")
+    whole = start(small("vae", steps=8, snapshot_steps=2), few, tmp_path / "whole")
+    assert outcome.spec.weights == whole.spec.weights
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"architecture": "transformer"}, "not one of: cgan, cvae"),
         ({"name": "No Such Name"}, "name"),
         ({"seed": -1}, "seed"),
         ({"epochs": 0}, "epochs"),
+        ({"epochs": 1, "steps": 1}, "steps or epochs, not both"),
         ({"minutes": 0.0}, "minutes"),
-        ({"pixel_variance": 0.1}, "cgan has no pixel variance"),
-        ({"pixel_variance": 0.0}, "pixel variance must be above 0"),
-        ({"validation": 10_000}, "keep 10000 of 1797"),
+        ({"validation": 10.5}, "whole number of images"),
+        ({"settings": {"pixel_variance": 0.1}}, "pixel_variance"),
+        ({"settings": {"generator_rat": 0.1}}, "did you mean 'generator_rate'"),
+        ({"options": {"bas": 8}}, "cgan has no option 'bas'; it has: base, stages"),
+        ({"device": "tpu"}, "device"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(digits, tmp_path, fields, sentence):
-    with pytest.raises(ModelError, match=sentence):
-        start(replace(config("cgan"), **fields), digits, tmp_path, [])
+def test_what_no_run_can_be_is_refused(fields, sentence):
+    with pytest.raises(TrainingError, match=sentence):
+        configured(**{"architecture": "cgan", "name": "digits"} | fields)
 
 
-def test_batches_are_a_function_of_seed_and_step(digits):
-    there, again, other = Batches(digits, 64, 1), Batches(digits, 64, 1), Batches(digits, 64, 2)
-    forward = [there.at(step)[0] for step in range(60)]
-    backward = [again.at(step)[0] for step in reversed(range(60))]
-    assert all((a == b).all() for a, b in zip(forward, reversed(backward), strict=True))
-    assert (other.at(0)[0] != forward[0]).any()
-    epoch = np.concatenate([there.at(step)[1] for step in range(there.per_epoch)])
-    assert len(epoch) == 64 * 28
-    assert (np.bincount(epoch, minlength=10) > 160).all()
-    assert (np.diff(there.at(5)[1]) >= 0).all()
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"validation": 300}, "cannot keep 300 of 300"),
+        ({"options": {"base": 1}}, "base"),
+        ({"conditional": False, "settings": {"classification_weight": 1}}, "needs labels"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_nothing(few, tmp_path, fields, sentence):
+    with pytest.raises(Exception, match=sentence):
+        start(small("cgan", **fields), few, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
-def test_too_few_images_are_refused(digits):
-    few = Corpus(digits.images[:10], digits.labels[:10], digits.classes)
-    with pytest.raises(TrainingError, match="do not fill one batch"):
-        Batches(few, 64, 0)
+def test_a_configuration_survives_as_json():
+    size = {"height": 28, "width": 20, "channels": 3}
+    config = small("cgan", settings={"loss": "bce"}, preprocessing=size, minutes=1.5, patience=None)
+    assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
+    assert config.recipe.loss == "logistic"
 
 
-def test_losses_have_their_known_values():
-    real, made = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 1.0])
-    assert hinge().discriminator(real, made).item() == pytest.approx(0.5 + 1.0)
-    assert hinge().generator(made).item() == pytest.approx(0.5)
-    zeros = torch.zeros(4)
-    assert logistic().discriminator(zeros, zeros).item() == pytest.approx(2 * np.log(2))
-    assert logistic().generator(zeros).item() == pytest.approx(np.log(2))
-    images = torch.zeros(2, 1, 2, 2)
-    assert reconstruction(images, images + 0.1, 0.05).item() == pytest.approx(4 * 0.01 / 0.1)
+@pytest.mark.parametrize("architecture", EVERY)
+def test_the_names_of_options_are_those_of_the_architecture(architecture):
+    assert set(OPTIONS[architecture]) == set(ARCHITECTURES[architecture].options.model_fields)
+
+
+def test_few_images_make_small_batches(digits, tmp_path):
+    outcome = start(small("vae", steps=2), digits.take(slice(30)), tmp_path)
+    assert outcome.spec.training["recipe"]["batch_size"] == 28
+    with pytest.raises(TrainingError, match="3 images are too few"):
+        start(small("vae", steps=2), digits.take(slice(3)), tmp_path / "none")
+
+
+@pytest.mark.parametrize("wanted", [0.1, 180, 0.5])
+def test_validation_images_are_drawn_evenly_over_the_classes(digits, wanted):
+    train, kept = hold_out(digits, wanted, seed=3)
+    count = wanted if wanted >= 1 else round(wanted * len(digits))
+    assert (len(train), len(kept)) == (len(digits) - count, count)
+    exact = digits.counts * (count / len(digits))
+    assert (np.abs(kept.counts - exact) < 1).all()
+    both = np.concatenate([train.images, kept.images]).reshape(len(digits), -1)
+    whole = digits.images.reshape(len(digits), -1)
+    assert sorted(map(bytes, both)) == sorted(map(bytes, whole))
+    again = hold_out(digits, wanted, seed=3).validation
+    assert (again.images == kept.images).all()
+    assert (hold_out(digits, wanted, seed=4).validation.labels != kept.labels).any()
+
+
+def test_rare_classes_are_on_both_sides(digits):
+    rare = np.flatnonzero(digits.labels == 7)[2:]
+    train, kept = hold_out(digits.take(np.setdiff1d(np.arange(1797), rare)), 0.1, seed=0)
+    assert train.counts[7] == kept.counts[7] == 1
+    assert hold_out(digits, 0, 0).validation is None
 
 
 def test_the_classifier_learns_the_digits(digits):
@@ -212,26 +261,7 @@ def test_the_classifier_learns_the_digits(digits):
     assert (predict(again, kept.images[:7], batch_size=3) == probabilities).all()
 
 
-def test_the_command_trains_and_says_where_the_model_is(digits, tmp_path):
-    import typer
-
-    from models.training.cli import train
-
-    np.savez(tmp_path / "digits.npz", images=digits.images, labels=digits.labels)
-    app = typer.Typer()
-    app.command()(train)
-    out = tmp_path / "out"
-    given = ["vae", "--data", str(tmp_path / "digits.npz"), "--name", "tiny", "--out", str(out)]
-    result = CliRunner().invoke(app, [*given, "--epochs", "1"])
-    assert result.exit_code == 0, result.output
-    assert "tiny: 1.0 epochs" in result.output
-    assert read_spec(out).name == "tiny"
-    missing = CliRunner().invoke(app, ["vae", "--data", "/none", *given[3:]])
-    assert missing.exit_code == 1
-    assert CliRunner().invoke(app, ["novel", *given[1:]]).exit_code == 2
-
-
 def test_importing_the_commands_is_cheap():
-    program = "import models.training.cli, models.evaluation.cli, sys;"
+    program = "import models.training.cli, models.evaluation.cli, models.training.progress, sys;"
     program += "assert not {'torch', 'matplotlib', 'sklearn'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -11,31 +11,19 @@ same kind of machine gives the same bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from io import BufferedReader
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from app.datasets.document import dataset_document
+from app.datasets.exports.content import ShardFile
 from app.datasets.manifest import Layout
+from app.datasets.members import CHECKSUMS, DESCRIPTION
 from app.datasets.zip_writer import ZipWriter
 from app.errors import DamagedShardError
-from app.jobs.encoding import PNG
 from app.jobs.plan import Plan
 from app.storage import HashingWriter, LocalStorage
-
-FORMAT = "synthloom-dataset/1"
-DATASET_FILE, SUMS_FILE = "dataset.json", "SHA256SUMS"
-
-
-@dataclass(frozen=True, slots=True)
-class ShardFile:
-    """A stored shard, and the hash it must have."""
-
-    object_key: str
-    sha256: str
-
 
 Digests = Iterable[Sequence[tuple[int, int, bytes]]]
 """Pages of (sample index, cell, SHA-256 of the file), in order of index."""
@@ -75,45 +63,11 @@ def close_imagefolder(
 ) -> None:
     """Add what stands behind the images, and end the archive."""
     document = dataset_document(plan, licences)
-    archive.add(DATASET_FILE, document)
+    archive.add(DESCRIPTION, document)
     with tempfile.TemporaryFile() as sums:
         _write_sums(cast("BinaryIO", sums), Layout(plan), document, digests, keep_going)
-        archive.add_file(SUMS_FILE, cast("BinaryIO", sums))
+        archive.add_file(CHECKSUMS, cast("BinaryIO", sums))
     archive.close()
-
-
-def dataset_document(plan: Plan, licences: Sequence[str]) -> bytes:
-    """`dataset.json` of a plan."""
-    layout = Layout(plan)
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "synthetic": True,
-        "samples": plan.samples,
-        "seed": plan.seed,
-        "classes": list(plan.classes),
-        "directories": layout.directories,
-        "samples_per_class": plan.samples_per_class,
-        "image": plan.image.model_dump(),
-        "models": [
-            {
-                "name": model.name,
-                "version": model.version,
-                "sha256": model.sha256,
-                "weight": model.weight,
-                "licence": licence,
-            }
-            for model, licence in zip(plan.models, licences, strict=True)
-        ],
-        "shards": plan.shards,
-        "engine_batch": plan.engine_batch,
-        "precision": plan.precision,
-        "encoder": plan.encoder,
-    }
-    if plan.encoding != PNG:  # what is not there is PNG: archives of before there was a choice
-        document["encoding"] = plan.encoding.model_dump()
-    if plan.labelled_by:
-        document["labelled_by"] = asdict(plan.labelled_by)
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _append(archive: ZipWriter, storage: LocalStorage, shard: ShardFile) -> None:
@@ -137,4 +91,4 @@ def _write_sums(
         keep_going()
         lines = [f"{sha.hex()}  {layout.file_name(index, cell)}\n" for index, cell, sha in page]
         sums.write("".join(lines).encode())
-    sums.write(f"{hashlib.sha256(document).hexdigest()}  {DATASET_FILE}\n".encode())
+    sums.write(f"{hashlib.sha256(document).hexdigest()}  {DESCRIPTION}\n".encode())

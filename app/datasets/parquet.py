@@ -1,4 +1,4 @@
-"""Samples as one Parquet file, in the layout in which the Hugging Face Hub keeps image datasets.
+"""Samples as Parquet, in the layout in which the Hugging Face Hub keeps image datasets.
 
 An image is a struct of `bytes` and `path`, a label is an integer, and the schema's `huggingface`
 metadata names the classes, so that `datasets.load_dataset("parquet", …)` decodes both.
@@ -7,8 +7,10 @@ metadata names the classes, so that `datasets.load_dataset("parquet", …)` deco
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from app.datasets.manifest import Layout, SampleRow
 from app.jobs.plan import Plan
@@ -17,58 +19,90 @@ if TYPE_CHECKING:
     import pyarrow
 
 ROWS_A_GROUP = 100
-"""Who reads one row reads the images of its group."""
+"""Of a small batch: who reads one row reads the images of its group."""
 
-_VALUES = {"index": "int64", "class": "string", "candidate": "int64", "pixel_sha256": "string"}
+COLUMNS = {
+    "index": "int64",
+    "class": "string",
+    "model": "string",
+    "seed": "int64",
+    "candidate": "int64",
+    "pixel_sha256": "string",
+}
+"""Beside `image` and `label`, and their types, which are those of the Hub's features too."""
 
 
 def parquet_file(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> bytes:
-    """One row for each sample and its image file: equal samples, equal bytes.
-
-    Columns: `image` struct of bytes (binary) and path (its name in the archive), `label` int64,
-    and what `_VALUES` lists; `pixel_sha256` is hexadecimal, and of the pixels before encoding.
-    """
+    """One file of a small batch: equal samples, equal bytes. Columns as of `table`."""
     # Imported when it is needed: it is large, and the API starts without it.
     import pyarrow
     from pyarrow import parquet
 
+    known = list(samples)
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(
-        pyarrow.Table.from_pylist(list(_rows(plan, samples)), schema=_schema(plan.classes)),
+        table(plan, [row for row, _ in known], [file for _, file in known], schema(plan)),
         sink,
         row_group_size=ROWS_A_GROUP,
-        compression={
-            "image.bytes": "NONE",  # compressed already
-            **dict.fromkeys(("image.path", "label", *_VALUES), "ZSTD"),
-        },
-        use_dictionary=["class"],
+        **writing(),
     )
     return bytes(sink.getvalue())
 
 
-def _schema(classes: Iterable[str]) -> pyarrow.Schema:
+def schema(plan: Plan) -> pyarrow.Schema:
+    """`image` struct of bytes (binary) and path (string), `label` int64, then `COLUMNS`."""
     import pyarrow
 
     features: dict[str, Any] = {
         "image": {"_type": "Image"},
-        "label": {"names": list(classes), "_type": "ClassLabel"},
-        **{name: {"dtype": dtype, "_type": "Value"} for name, dtype in _VALUES.items()},
+        "label": {"names": list(plan.classes), "_type": "ClassLabel"},
+        **{name: {"dtype": dtype, "_type": "Value"} for name, dtype in COLUMNS.items()},
     }
     image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    columns = [("image", image), ("label", "int64"), *_VALUES.items()]
+    columns = [("image", image), ("label", "int64"), *COLUMNS.items()]
     metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
     return pyarrow.schema(columns, metadata)
 
 
-def _rows(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> Iterable[dict[str, Any]]:
+def table(
+    plan: Plan, rows: Sequence[SampleRow], files: Sequence[bytes], into: pyarrow.Schema
+) -> pyarrow.Table:
+    """Samples and their image files, one row each.
+
+    `image.path` is the file's name in an archive of class folders; `pixel_sha256` is hexadecimal,
+    and of the pixels before encoding.
+    """
+    import pyarrow
+
     layout = Layout(plan)
-    for row, content in samples:
-        label = plan.cells[row.cell].label
-        yield {
-            "image": {"bytes": content, "path": layout.file_name(row.sample, row.cell)},
-            "label": label,
-            "index": row.sample,
-            "class": plan.classes[label],
-            "candidate": row.candidate,
-            "pixel_sha256": row.pixel_sha256.hex(),
-        }
+    cells = [row.cell for row in rows]
+    labels = np.array([cell.label for cell in plan.cells], np.int64)[cells]
+    models = [plan.models[cell.model].ref for cell in plan.cells]
+    paths = [layout.file_name(row.sample, row.cell) for row in rows]
+    image = pyarrow.StructArray.from_arrays(
+        [pyarrow.array(files, pyarrow.binary()), pyarrow.array(paths, pyarrow.string())],
+        ["bytes", "path"],
+    )
+    values: list[Any] = [
+        image,
+        labels,
+        [row.sample for row in rows],
+        [plan.classes[label] for label in labels.tolist()],
+        [models[cell] for cell in cells],
+        np.full(len(rows), plan.seed, np.int64),
+        [row.candidate for row in rows],
+        [row.pixel_sha256.hex() for row in rows],
+    ]
+    columns = [pyarrow.array(value, field.type) for value, field in zip(values, into, strict=True)]
+    return pyarrow.Table.from_arrays(columns, schema=into)
+
+
+def writing() -> dict[str, Any]:
+    """How files are written: images are compressed already."""
+    return {
+        "compression": {
+            "image.bytes": "NONE",
+            **dict.fromkeys(("image.path", "label", *COLUMNS), "ZSTD"),
+        },
+        "use_dictionary": ["class", "model"],
+    }

@@ -83,7 +83,14 @@ class ZipWriter:
         crc, size = 0, 0
         for chunk in _chunks(file):
             crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-        self._begin(name, crc, size)
+        self.add_spooled(name, file, crc, size)
+
+    def add_spooled(self, name: str, file: BinaryIO, crc: int, size: int) -> None:
+        """The same of a file whose checksum and length are known: it is read once."""
+        if size >= _MASK32:
+            self._begin_large(name, crc, size)
+        else:
+            self._begin(name, crc, size)
         for chunk in _chunks(file):
             self._write(chunk)
 
@@ -134,6 +141,21 @@ class ZipWriter:
         local, record = _headers(name, crc, size)
         self._directory.write(_at(record, self._position))
         self._write(local)
+        self.entries += 1
+
+    def _begin_large(self, name: str, crc: int, size: int) -> None:
+        """A member of 4 GiB and more: both lengths and the position are in extra fields."""
+        encoded = name.encode()
+        fields = _FIELDS.pack(_UTF8, 0, 0, _DOS_EPOCH, crc, _MASK32, _MASK32, len(encoded))
+        needs = struct.pack("<H", 45)
+        extra = struct.pack("<HHQQQ", 1, 24, size, size, self._position)
+        self._directory.write(
+            _CENTRAL_HEAD[:6] + needs + fields + struct.pack("<H", len(extra))
+            + _CENTRAL_TAIL[2:-4] + b"\xff\xff\xff\xff" + encoded + extra
+        )  # fmt: skip
+        extra = struct.pack("<HHQQ", 1, 16, size, size)
+        self._write(_LOCAL_SIGNATURE + needs + fields + struct.pack("<H", len(extra)))
+        self._write(encoded + extra)
         self.entries += 1
 
     def _write(self, chunk: bytes) -> None:

@@ -50,6 +50,8 @@ def test_the_metadata_is_what_datasets_writes() -> None:
             "label": ClassLabel(names=["class-0", "class-1"]),
             "index": Value("int64"),
             "class": Value("string"),
+            "model": Value("string"),
+            "seed": Value("int64"),
             "candidate": Value("int64"),
             "pixel_sha256": Value("string"),
         }

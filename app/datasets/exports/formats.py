@@ -1,0 +1,79 @@
+"""The formats in which a dataset can be asked for: one entry a format, nothing else knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from app.datasets.document import dataset_document
+from app.datasets.exports.container import Container
+from app.datasets.exports.content import Stored
+from app.datasets.exports.npz_dataset import write_npz
+from app.datasets.exports.parquet_dataset import write_parquet
+from app.datasets.exports.webdataset import write_webdataset
+from app.datasets.zip_writer import Sink
+from app.jobs.plan import Plan
+
+Format = Literal["imagefolder", "webdataset", "parquet", "npz"]
+IMAGEFOLDER: Final = "imagefolder"
+
+SAMPLES_A_FILE: Final = 10_000
+"""In a tar or Parquet file of an export, if its bytes allow."""
+_FILE_BYTES: Final = 512 << 20
+"""Raw pixels of a tar or Parquet file: about what one reader wants to fetch at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How one format is downloaded."""
+
+    extension: str
+    media_type: str
+
+
+RENDERINGS: Final[Mapping[str, Rendering]] = MappingProxyType(
+    {
+        IMAGEFOLDER: Rendering("zip", "application/zip"),
+        "webdataset": Rendering("zip", "application/zip"),
+        "parquet": Rendering("zip", "application/zip"),
+        "npz": Rendering("npz", "application/x-npz"),
+    }
+)
+
+
+def samples_a_file(plan: Plan) -> int:
+    """Samples of one tar or Parquet file."""
+    return max(1, min(SAMPLES_A_FILE, _FILE_BYTES // plan.image.bytes))
+
+
+def write_export(
+    sink: Sink, export: str, plan: Plan, licences: Sequence[str], samples: Iterable[Stored]
+) -> int:
+    """Write one export that is made of samples; returns the number of its files.
+
+    export: any of `RENDERINGS` but `imagefolder`, which copies shards as they are.
+    """
+    container = Container(sink)
+    try:
+        _WRITERS[export](container, plan, licences, samples)
+        container.close(dataset_document(plan, licences, export))
+    finally:
+        container.discard()
+    return container.entries
+
+
+Write = Callable[[Container, Plan, Sequence[str], Iterable[Stored]], None]
+
+_WRITERS: Mapping[str, Write] = MappingProxyType(
+    {
+        "webdataset": lambda container, plan, _, samples: write_webdataset(
+            container, plan, samples, samples_a_file(plan)
+        ),
+        "parquet": lambda container, plan, licences, samples: write_parquet(
+            container, plan, licences, samples, samples_a_file(plan)
+        ),
+        "npz": lambda container, plan, _, samples: write_npz(container, plan, samples),
+    }
+)

@@ -1,0 +1,85 @@
+"""WebDataset: plain tar files of samples, read in sequence (https://github.com/webdataset/webdataset).
+
+    train-000000.tar …      each with, of every sample, in order of index:
+        <index>.png         the image (.webp, .jpg where those were asked for)
+        <index>.cls         its label, the position of the class in `dataset.json`
+        <index>.json        class, model, seed, candidate and hashes
+    index.json              files and sample counts, as `wids` reads them
+
+Keys are unique over the whole dataset and hold no dot, as the format wants.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from app.datasets.exports.container import Container
+from app.datasets.exports.content import Stored, pieces
+from app.datasets.exports.ustar import END, members
+from app.datasets.manifest import SampleRow
+from app.jobs.plan import Plan
+
+
+def write_webdataset(
+    container: Container, plan: Plan, samples: Iterable[Stored], samples_a_file: int
+) -> None:
+    """Add the tar files and their index."""
+    fields = _Fields(plan)
+    files: list[dict[str, object]] = []
+    for piece in pieces(samples, samples_a_file):
+        name = f"train-{piece.number:06d}.tar"
+        with container.part(name) as spool:
+            for part in piece.parts:
+                spool.write(members(*fields.of(part)))
+            spool.write(END)
+        files.append({"url": name, "nsamples": piece.samples, "filesize": spool.bytes})
+    container.add("index.json", _index(files))
+
+
+def _index(files: list[dict[str, object]]) -> bytes:
+    """What `wids.ShardListDataset` reads, version 1."""
+    document = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": files}
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+class _Fields:
+    """Names and contents of the members of samples."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._extension = plan.encoding.extension
+        self._labels = [str(cell.label).encode() for cell in plan.cells]
+        self._facts = [_facts(plan, cell) for cell in range(len(plan.cells))]
+
+    def of(self, part: Stored) -> tuple[list[str], list[bytes]]:
+        """Three files a sample: image, label, facts."""
+        names: list[str] = []
+        contents: list[bytes] = []
+        for row, image in zip(part.rows, part.files, strict=True):
+            key = f"{row.sample:09d}"
+            names += (f"{key}.{self._extension}", f"{key}.cls", f"{key}.json")
+            contents += (image, self._labels[row.cell], self._json(row))
+        return names, contents
+
+    def _json(self, row: SampleRow) -> bytes:
+        """A line of JSON; what all samples of a cell share was written once."""
+        own = (
+            f'"index":{row.sample},"candidate":{row.candidate},'
+            f'"file_sha256":"{row.file_sha256.hex()}","pixel_sha256":"{row.pixel_sha256.hex()}"'
+        )
+        return f"{self._facts[row.cell]},{own}}}".encode()
+
+
+def _facts(plan: Plan, cell: int) -> str:
+    """The first members of an object, without its end."""
+    planned = plan.cells[cell]
+    model = plan.models[planned.model]
+    shared = {
+        "synthetic": True,
+        "class": plan.classes[planned.label],
+        "label": planned.label,
+        "model": model.ref,
+        "model_sha256": model.sha256,
+        "seed": plan.seed,
+    }
+    return json.dumps(shared, ensure_ascii=False, separators=(",", ":"))[:-1]

@@ -1,0 +1,99 @@
+"""Stored samples as a worker leaves them, without a worker, and their exports."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from app.datasets.encoders import encoder_of
+from app.datasets.exports.content import ShardFile, Stored, stored
+from app.datasets.exports.formats import write_export
+from app.datasets.manifest import Layout, SampleRow, StoredRow
+from app.datasets.zip_writer import ZipWriter
+from app.jobs.plan import Plan
+from app.storage import LocalStorage
+from tests.image_readers import Pixels
+
+
+@dataclass(frozen=True)
+class Made:
+    """Samples of a plan in a storage."""
+
+    plan: Plan
+    storage: LocalStorage
+    shards: list[ShardFile]
+    rows: list[StoredRow]
+    pixels: Pixels
+
+    def read_rows(self, after: int, limit: int) -> Sequence[StoredRow]:
+        """As the database answers."""
+        return self.rows[after + 1 : after + 1 + limit]
+
+    def samples(self) -> list[Stored]:
+        """Every sample, shard by shard."""
+        return list(stored(self.plan, self.shards, self.read_rows, self.storage))
+
+    def export(self, name: str) -> bytes:
+        """An archive of that format."""
+        out = io.BytesIO()
+        write_export(out, name, self.plan, ["MIT"], self.samples())
+        return out.getvalue()
+
+    @property
+    def labels(self) -> list[int]:
+        """Of each sample, by its index."""
+        return [self.plan.cells[found.row.cell].label for found in self.rows]
+
+
+def make(plan: Plan, folder: Path) -> Made:
+    """Draw noise for every sample; within a shard file, images lie in no order."""
+    storage, layout = LocalStorage(folder), Layout(plan)
+    shape = (plan.samples, plan.image.height, plan.image.width, plan.image.channels)
+    pixels = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
+    shards: list[ShardFile] = []
+    rows: list[StoredRow] = []
+    for number in range(plan.shards):
+        shard, key = plan.shard(number), f"shards/{number}.zip"
+        own = pixels[shard.first : shard.first + shard.size]
+        files = encoder_of(plan.encoding)(own) if len(own) else []
+        order = np.random.default_rng(number).permutation(shard.size)
+        with storage.create(key) as writer:
+            archive = ZipWriter(writer)
+            names = [layout.file_name(shard.first + k, int(shard.cells[k])) for k in order]
+            starts = archive.add_all(names, [files[k] for k in order])
+            archive.close()
+        offsets = dict(zip(order.tolist(), starts, strict=True))
+        rows += [
+            StoredRow(
+                SampleRow(
+                    sample=shard.first + k,
+                    cell=int(shard.cells[k]),
+                    candidate=k,
+                    offset=offsets[k],
+                    length=len(files[k]),
+                    file_sha256=hashlib.sha256(files[k]).digest(),
+                    pixel_sha256=hashlib.sha256(own[k].tobytes()).digest(),
+                ),
+                number,
+                key,
+                datetime(2026, 1, 1, tzinfo=UTC),
+            )
+            for k in range(shard.size)
+        ]
+        shards.append(ShardFile(key, writer.sha256))
+    return Made(plan, storage, shards, rows, pixels)
+
+
+def unpacked(archive: bytes, folder: Path) -> Path:
+    """The files of an archive, by Python's own reader."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.testzip() is None
+        opened.extractall(folder)
+    return folder

@@ -1,0 +1,1 @@
+"""Trainings and evaluations: long work of one piece, durable like a job."""

@@ -23,8 +23,8 @@ class LiftOptions(Frozen):
     alone: whether synthetic images are also tried without classical augmentation.
     only: whether a classifier learns from synthetic images only.
     classical: the augmentation of the reference arm; None for none, then "real" is the reference.
-    steps: of each classifier, the same for every arm; None for 15 passes over the real images,
-        at least 300 and at most 2,000.
+    steps: of each classifier, the same for every arm; None for 6 passes over the real images,
+        at least 300 and at most 1,500.
     minutes: of computing. First arms are left out, the least telling first, until two seeds fit;
         then seeds. The reference and one other arm are always measured, with two seeds.
     most_shared: test images that are training or synthetic images too are dropped, up to this
@@ -39,7 +39,7 @@ class LiftOptions(Frozen):
     only: bool = True
     classical: Classical | None = Classical()
     steps: int | None = Field(None, ge=1)
-    batch_size: int = Field(128, ge=8, le=4096)
+    batch_size: int = Field(64, ge=8, le=4096)
     minutes: float | None = Field(None, gt=0)
     confidence: float = Field(0.95, gt=0, lt=1)
     most_shared: float = Field(0.01, ge=0, le=1)

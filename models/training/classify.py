@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +16,22 @@ from models.corpus.corpus import Corpus
 from models.generator import from_pixels
 from models.training.batches import Batches
 
+Augment = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Budget:
     """How much a classifier may learn.
 
-    epochs: passes over the images.
+    epochs: passes over the images, unless
+    steps: says how many batches there are.
     rate: Adam's highest step size, reached after a tenth of the steps and falling to nothing
         along a cosine (Loshchilov & Hutter 2017).
     shift: images are moved by up to so many pixels; 0 for none.
     """
 
-    epochs: int
+    epochs: int = 1
+    steps: int | None = None
     batch_size: int = 128
     rate: float = 3e-3
     shift: int = 0
@@ -34,19 +39,25 @@ class Budget:
     bfloat16: bool = False
 
 
-def fit(corpus: Corpus, budget: Budget) -> Classifier:
-    """A classifier that has seen nothing but `corpus`, in eval mode."""
+def fit(corpus: Corpus, budget: Budget, augment: Augment | None = None) -> Classifier:
+    """A classifier that has seen nothing but `corpus`, in eval mode.
+
+    augment: what each batch goes through, float [N, C, H, W] in (0, 1) -> the same shape;
+        drawn from the stream that the budget's seed begins.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(budget.seed)
         classifier = Classifier(corpus.image, len(corpus.classes))
         classifier.to(memory_format=torch.channels_last).train()
-        _descend(classifier, corpus, budget)
+        _descend(classifier, corpus, budget, augment)
     return classifier.eval()
 
 
-def _descend(classifier: Classifier, corpus: Corpus, budget: Budget) -> None:
+def _descend(
+    classifier: Classifier, corpus: Corpus, budget: Budget, augment: Augment | None
+) -> None:
     batches = Batches(corpus, min(budget.batch_size, len(corpus)), budget.seed)
-    steps = budget.epochs * batches.per_epoch
+    steps = budget.steps or budget.epochs * batches.per_epoch
     optimizer = torch.optim.AdamW(classifier.parameters(), budget.rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, budget.rate, total_steps=steps, pct_start=0.1
@@ -54,6 +65,7 @@ def _descend(classifier: Classifier, corpus: Corpus, budget: Budget) -> None:
     for step in range(steps):
         pixels, labels = batches.at(step)
         images = _shifted(from_pixels(pixels, classifier.value_range), budget.shift)
+        images = images if augment is None else augment(images)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, budget.bfloat16):
             logits = classifier(images)

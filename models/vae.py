@@ -119,12 +119,17 @@ class MlpEncoder(nn.Module):
     """The mirror of `MlpVae`: float [N, C, H, W] -> posterior of its codes."""
 
     def __init__(
-        self, image: ImageShape, latent_size: int, class_count: int, options: MlpVaeOptions
+        self,
+        image: ImageShape,
+        latent_size: int,
+        class_count: int,
+        options: MlpVaeOptions,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.join = LabelJoin(class_count, 64)
         sizes = (image.bytes + self.join.size, options.hidden, options.hidden)
-        self.body = fully_connected(sizes)
+        self.body = fully_connected(sizes, dropout)
         self.head = nn.Linear(options.hidden, 2 * latent_size)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Posterior:
@@ -149,7 +154,12 @@ class ConvEncoder(nn.Module):
     """Strided convolutions, then label and features joined: images -> posterior of the codes."""
 
     def __init__(
-        self, image: ImageShape, latent_size: int, class_count: int, options: ConvOptions
+        self,
+        image: ImageShape,
+        latent_size: int,
+        class_count: int,
+        options: ConvOptions,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         widths = [image.channels, *(options.base * 2**stage for stage in range(options.stages + 1))]
@@ -162,7 +172,8 @@ class ConvEncoder(nn.Module):
         self.body = nn.Sequential(*parts, nn.Flatten())
         self.join = LabelJoin(class_count, 64)
         hidden = 2 * widths[-1]
-        self.mix = fully_connected((widths[-1] * height * width + self.join.size, hidden))
+        sizes = (widths[-1] * height * width + self.join.size, hidden)
+        self.mix = fully_connected(sizes, dropout)
         self.head = nn.Linear(hidden, 2 * latent_size)
 
     def forward(self, images: Tensor, labels: Tensor | None) -> Posterior:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from models.classifier import Classifier
 from models.corpus.corpus import Corpus
 from models.generator import from_pixels
-from models.training.batches import Batches
+from models.training.sampling import Batches
 
 Augment = Callable[[Tensor], Tensor]
 

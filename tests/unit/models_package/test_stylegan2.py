@@ -18,7 +18,7 @@ from models.latents import normal
 from models.registry import build
 from models.spec import Weights
 from models.stylegan2_noise import noise_of
-from models.training.config import RECIPES
+from models.training.recipes import RECIPES
 from models.training.steps import pair_up
 
 Arrays = dict[str, np.ndarray]
@@ -320,7 +320,7 @@ def test_training_makes_digits_of_the_noise(make_spec, digits):
     options = {"style_dim": 32, "mapping_layers": 2, "channel_base": 128, "channel_max": 16}
     spec = make_spec("stylegan2", (8, 8, 1), 10, options=options | {"noise": "off"})
     generator = build(spec)
-    pair = pair_up(spec, generator, RECIPES["stylegan2"], bfloat16=False)
+    pair = pair_up(spec, generator, RECIPES["stylegan2"], steps=150)
     real = torch.from_numpy(digits.images).permute(0, 3, 1, 2).float() / 127.5 - 1
     labels = torch.from_numpy(digits.labels)
 
@@ -339,8 +339,8 @@ def test_training_makes_digits_of_the_noise(make_spec, digits):
 
     before = distance()
     generator.train()
-    for _ in range(150):
+    for step in range(150):
         chosen = torch.randint(len(real), (64,))
-        losses = pair.update(real[chosen], labels[chosen])
+        losses = pair.update(real[chosen], labels[chosen], step)
         assert all(np.isfinite(loss) for loss in losses.values())
     assert distance() < before / 2

@@ -27,6 +27,7 @@ from tenacity import (
     wait_random,
 )
 
+from app.client_datasets import DatasetCalls
 from app.client_download import Downloaded, OnBytes, download_archive
 from app.client_errors import (
     ClientError,
@@ -69,7 +70,7 @@ A = TypeVar("A", bound=Answer)
 OnProgress = Callable[[Job], None]
 
 
-class Client:
+class Client(DatasetCalls):
     """One service, one key. Not for several threads at a time; close it or use `with`.
 
     Broken connections and "try again later" answers are retried, at most `attempts` times
@@ -272,13 +273,15 @@ class Client:
     def _answer(self, kind: type[A], method: str, path: str, **options: Any) -> A:
         return _parsed(kind, self._send(method, path, **options))
 
-    def _upload(self, kind: type[A], route: str, path: Path, fields: dict[str, str]) -> A:
+    def _upload(
+        self, kind: type[A], route: str, path: Path, fields: dict[str, str], part: str = "weights"
+    ) -> A:
         def send() -> httpx.Response:
             with path.open("rb") as file:
                 return self._send_once(
                     "POST",
                     route,
-                    files={"weights": (path.name, file)},
+                    files={part: (path.name, file)},
                     data=fields,
                     timeout=UPLOAD_TIMEOUT_SECONDS,
                 )

@@ -102,6 +102,53 @@ class Inspection(Answer):
     tries: list[Reading]
 
 
+class ImageSizes(Answer):
+    """Pixels: the least and the greatest sides, and the channels of the richest image."""
+
+    smallest_height: int
+    smallest_width: int
+    largest_height: int
+    largest_width: int
+    channels: int
+
+    @property
+    def shown(self) -> str:
+        """Width x height x channels, or from the smallest to the largest."""
+        least = f"{self.smallest_width} x {self.smallest_height}"
+        most = f"{self.largest_width} x {self.largest_height}"
+        return f"{least if least == most else f'{least} … {most}'} x {self.channels}"
+
+
+class Dataset(Answer):
+    """A real dataset that was uploaded."""
+
+    id: str
+    name: str
+    kind: str
+    """The format it came in."""
+    classes: list[str]
+    samples: int
+    counts: dict[str, dict[str, int]]
+    """Images of each split and class."""
+    groups: dict[str, int] = {}
+    image: ImageSizes
+    ignored: int = 0
+    """Files that are no images."""
+    sha256: Sha256
+    """Of the content, whatever the format it came in."""
+    file_sha256: Sha256
+    bytes: int
+    licence: str = ""
+    attribution: str = ""
+    created: datetime
+
+
+class DatasetList(Answer):
+    """Every dataset, the oldest first."""
+
+    datasets: list[Dataset]
+
+
 class JobState(StrEnum):
     """The states of a job; the last three are final."""
 

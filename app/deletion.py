@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.db.tables import DEFAULT_TENANT, LIVE, Job, Model
+from app.db.tables import DEFAULT_TENANT, LIVE, LIVE_RUN, Dataset, Job, Model, Run
 from app.errors import (
     ConflictError,
     ModelInUseError,
@@ -63,7 +63,8 @@ def delete(session: Session, tenant_id: str, ref: str) -> list[str]:
 
 
 class LeftFiles:
-    """Files of models that no row names: of registrations and deletions that a crash has ended.
+    """Files of models and datasets that no row names: of registrations and deletions that a crash
+    has ended.
 
     A file is removed when it is old and was already left at the look before, so that a clock that
     jumps can't take one whose row is about to be committed. Look about once a minute.
@@ -74,11 +75,17 @@ class LeftFiles:
 
     def remove(self, transaction: Transaction, storage: LocalStorage) -> int:
         """Look, and remove what has to go; returns how many."""
-        old = {key for key in storage.list("models") if storage.age_seconds(key) > LEFT_SECONDS}
+        old = {
+            key
+            for folder in ("models", "datasets")
+            for key in storage.list(folder)
+            if storage.age_seconds(key) > LEFT_SECONDS
+        }
         if old:
             with transaction() as session:
-                rows = session.execute(sa.select(Model.weights_key, Model.preview_key)).all()
-            old -= {key for row in rows for key in row}
+                models = session.execute(sa.select(Model.weights_key, Model.preview_key)).all()
+                datasets = session.execute(sa.select(Dataset.file_key, Dataset.preview_key)).all()
+            old -= {key for row in (*models, *datasets) for key in row}
         gone = old & self._left
         storage.delete_all(sorted(gone))
         self._left = old - gone
@@ -106,9 +113,26 @@ def _refuse_used(session: Session, model: Model) -> None:
             .limit(_JOBS_NAMED)
         ).scalars()
     )
+    jobs += runs_needing(session, model.tenant_id, model.sha256)
     if jobs:
         raise ModelInUseError(
             f"{model.name}@{model.version} is needed by jobs that have not ended: "
             f"{', '.join(jobs)}. Wait for them, or cancel them.",
             jobs=jobs,
         )
+
+
+def runs_needing(session: Session, tenant_id: str, what: str) -> list[str]:
+    """Ids of runs that have not ended and need a dataset or job (by its id) or a model (by its
+    SHA-256)."""
+    found = session.execute(
+        sa.select(Run.id)
+        .where(
+            Run.tenant_id == tenant_id,
+            Run.state.in_([state.value for state in LIVE_RUN]),
+            sa.cast(Run.needs, sa.Text).contains(what),
+        )
+        .order_by(Run.number)
+        .limit(_JOBS_NAMED)
+    )
+    return list(found.scalars())

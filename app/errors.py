@@ -112,6 +112,12 @@ class ModelInUseError(ConflictError):
     slug, title = "model-in-use", "The model is in use"
 
 
+class DatasetInUseError(ConflictError):
+    """Something that has not ended needs the dataset; `runs` names it, ten at most."""
+
+    slug, title = "dataset-in-use", "The dataset is in use"
+
+
 class BodyTooLargeError(SynthloomError):
     """The body is larger than this route reads."""
 
@@ -140,6 +146,12 @@ class UnknownModelError(ValidationError):
     """A job names a model that is not registered."""
 
     slug, title = "unknown-model", "There is no such model"
+
+
+class UnknownDatasetError(ValidationError):
+    """A request names a dataset that was not uploaded."""
+
+    slug, title = "unknown-dataset", "There is no such dataset"
 
 
 class UnknownClassifierError(ValidationError):
@@ -183,6 +195,12 @@ class UnsupportedCheckpointError(ValidationError):
     """The file is no checkpoint that can be read safely; `kind` says what it is."""
 
     slug, title = "unsupported-checkpoint", "This file can't be imported"
+
+
+class UnsupportedDatasetError(ValidationError):
+    """The file is no dataset that can be used, or can't be used like this; `kind` says why."""
+
+    slug, title = "unsupported-dataset", "This dataset can't be used"
 
 
 class ModelSpecError(ValidationError):
@@ -242,6 +260,12 @@ class ModelCorruptError(JobError):
     """The stored checkpoint is not the one that was registered."""
 
     slug, title = "model-corrupt", "The model's stored files are damaged"
+
+
+class DatasetCorruptError(JobError):
+    """The stored file of a dataset is not the one that was uploaded."""
+
+    slug, title = "dataset-corrupt", "The dataset's stored file is damaged"
 
 
 class ModelUnusableError(JobError):

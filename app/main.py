@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from app.api import (
     archives,
     classifiers,
+    datasets,
     health,
     jobs,
     manifest,
@@ -57,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     for module in (
-        health, model_import, models, model_export, classifiers, jobs, samples, manifest, archives
+        health, model_import, models, model_export, classifiers, datasets, jobs, samples, manifest,
+        archives,
     ):  # fmt: skip
         app.include_router(module.router)
     return app

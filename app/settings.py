@@ -94,6 +94,19 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=1 << 30, ge=1 << 10)
     """Largest checkpoint that is taken by `POST /v1/models`, in bytes."""
 
+    max_dataset_bytes: int = Field(default=4 << 30, ge=1 << 10)
+    """Largest file that is taken by `POST /v1/datasets`, in bytes."""
+
+    max_dataset_images: int = Field(default=2_000_000, ge=1)
+    """Most images of a dataset that is taken."""
+
+    dataset_seconds: float = Field(default=600.0, ge=1.0, le=86_400.0)
+    """How long an uploaded dataset may be looked through; every image of it is decoded once."""
+
+    dataset_memory_bytes: int = Field(default=2 << 30, ge=256 << 20)
+    """Memory that the process may use which looks through an uploaded dataset. Parquet takes more
+    with the size of its row groups."""
+
     max_job_samples: int = Field(default=100_000_000, ge=1)
     """Largest job accepted, in samples."""
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from app import catalogue
 from app.api.models import ModelDetail, detail_of
 from app.api.services import Provided, Services, Tenant
-from app.api.uploads import Upload, received
+from app.api.uploads import Upload, multipart, received
 from app.errors import SynthloomError, ValidationError
 from app.imports import package, reading
 from app.imports.trying import Try, check, tried
@@ -54,16 +54,8 @@ class Inspection(BaseModel):
     tries: list[Answered]
 
 
-def _form(**fields: str) -> dict[str, Any]:
-    texts = {name: {"type": "string", "description": text} for name, text in fields.items()}
-    properties = {FILE: {"type": "string", "format": "binary"}, **texts}
-    schema = {"type": "object", "required": [FILE], "properties": properties}
-    return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    }
-
-
-IMPORT_FORM = _form(
+IMPORT_FORM = multipart(
+    FILE,
     spec="the import spec (JSON); left out, one is proposed from the tensors",
     name="of the model, where the spec is left out; another one for an exported model",
     version="1.0.0 if left out, where the spec is left out; another one for an exported model",
@@ -71,7 +63,8 @@ IMPORT_FORM = _form(
     answers="JSON: question → label or number of the candidate",
     accept_degenerate="true: register it although its images are not worth serving",
 )
-INSPECT_FORM = _form(
+INSPECT_FORM = multipart(
+    FILE,
     name="of the model to be",
     licence="of the weights",
     tries=f"how many ways to read it are drawn, 0 to {MOST_TRIES}",

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
@@ -28,6 +28,7 @@ LEFT_SECONDS = 3_600.0
 FIELDS = 12
 FIELD_BYTES = 2 << 20
 FORM_OVERHEAD_BYTES = 4 << 20
+ALONE = "Save the generator alone, or raise SYNTHLOOM_MAX_UPLOAD_BYTES."
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -41,9 +42,11 @@ class Upload(NamedTuple):
 
 @asynccontextmanager
 async def received(
-    request: Request, data_dir: Path, file_field: str, most_bytes: int
+    request: Request, data_dir: Path, file_field: str, most_bytes: int, advice: str = ALONE
 ) -> AsyncIterator[Upload]:
     """The multipart body of a request, on disk for the length of the block.
+
+    advice: what to do about a file of more than `most_bytes`.
 
     Raises UnsupportedMediaTypeError, BodyTooLargeError, ValidationError, StorageFullError.
     """
@@ -54,7 +57,7 @@ async def received(
     with tempfile.TemporaryDirectory(dir=data_dir / FOLDER) as name:
         folder = Path(name)
         try:
-            fields = await _store(request, folder, file_field, most_bytes)
+            fields = await _store(request, folder, file_field, most_bytes, advice)
         except OSError as error:
             if error.errno in _FULL:
                 raise StorageFullError(
@@ -62,6 +65,16 @@ async def received(
                 ) from error
             raise
         yield Upload(folder / "file", fields, folder)
+
+
+def multipart(file_field: str, **fields: str) -> dict[str, Any]:
+    """The body of such a request in the OpenAPI document: the file, and fields of text."""
+    texts = {name: {"type": "string", "description": text} for name, text in fields.items()}
+    properties = {file_field: {"type": "string", "format": "binary"}, **texts}
+    schema = {"type": "object", "required": [file_field], "properties": properties}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    }
 
 
 def prepare_uploads(data_dir: Path, objects_dir: Path) -> None:
@@ -75,10 +88,10 @@ def prepare_uploads(data_dir: Path, objects_dir: Path) -> None:
 
 
 async def _store(
-    request: Request, folder: Path, file_field: str, most_bytes: int
+    request: Request, folder: Path, file_field: str, most_bytes: int, advice: str
 ) -> dict[str, str]:
     bounded = Request(request.scope, request.receive)
-    bounded.stream = lambda: _bounded(request, most_bytes + FORM_OVERHEAD_BYTES)  # type: ignore[method-assign]
+    bounded.stream = lambda: _bounded(request, most_bytes, advice)  # type: ignore[method-assign]
     form = bounded.form(max_files=4, max_fields=FIELDS, max_part_size=FIELD_BYTES)
     fields: dict[str, str] = {}
     async with form as parts:
@@ -94,15 +107,13 @@ async def _store(
     return fields
 
 
-async def _bounded(request: Request, most_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, most_bytes: int, advice: str) -> AsyncGenerator[bytes, None]:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > most_bytes:
+        if size > most_bytes + FORM_OVERHEAD_BYTES:
             raise BodyTooLargeError(
-                f"An upload may have at most {most_bytes - FORM_OVERHEAD_BYTES} bytes. Save the "
-                "generator alone, or raise SYNTHLOOM_MAX_UPLOAD_BYTES.",
-                limit=most_bytes - FORM_OVERHEAD_BYTES,
+                f"An upload may have at most {most_bytes} bytes. {advice}", limit=most_bytes
             )
         yield chunk
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from app.cli.datasets import datasets
 from app.cli.demo import demo
 from app.cli.failures import Commands
 from app.cli.generate import generate
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(generate)
 app.add_typer(models, name="models")
 app.add_typer(jobs, name="jobs")
+app.add_typer(datasets, name="datasets")
 app.command()(verify)
 app.command()(demo)
 app.command()(serve)

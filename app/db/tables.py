@@ -35,6 +35,34 @@ TERMINAL = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 LIVE = (JobState.QUEUED, JobState.RUNNING, JobState.FINALIZING)
 
 
+class RunKind(StrEnum):
+    """What a run does."""
+
+    TRAINING = "training"
+    """Learns a model from a dataset."""
+    EVALUATION = "evaluation"
+    """Measures samples against real images."""
+
+
+class RunState(StrEnum):
+    """States of a run; the last three are terminal."""
+
+    QUEUED = "queued"
+    """Accepted; no attempt has begun."""
+    RUNNING = "running"
+    """An attempt has begun."""
+    SUCCEEDED = "succeeded"
+    """It has a result; of a training, the model is registered."""
+    FAILED = "failed"
+    """Ended by a problem, which the run carries."""
+    CANCELLED = "cancelled"
+    """Ended by its owner; files are swept."""
+
+
+TERMINAL_RUN = (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
+LIVE_RUN = (RunState.QUEUED, RunState.RUNNING)
+
+
 class RowsIn(StrEnum):
     """Where the sample rows of a job are; chosen when it is submitted."""
 
@@ -82,7 +110,7 @@ class Base(DeclarativeBase):
     }
 
 
-def _states(*states: JobState) -> str:
+def _states(*states: StrEnum) -> str:
     return ", ".join(f"'{state.value}'" for state in states)
 
 
@@ -128,6 +156,32 @@ class Model(Base):
     chosen_at: Mapped[datetime | None]
     """When its owner made it the version that its name means. Of several, the last one counts;
     where there is none, the newest version."""
+
+
+class Dataset(Base):
+    """Real images that a tenant has uploaded: immutable, identified by their content."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (
+        sa.UniqueConstraint("tenant_id", "name"),
+        sa.UniqueConstraint("tenant_id", "sha256"),
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(sa.String(64))
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    """Of the pixels, classes, groups and splits; not of the file."""
+    survey: Mapped[dict[str, Any]]
+    """What was found: a `models.corpus.survey.Survey`."""
+    licence: Mapped[str] = mapped_column(sa.String(200))
+    attribution: Mapped[str] = mapped_column(sa.Text)
+    file_key: Mapped[str] = mapped_column(sa.String(200))
+    """The file as it was uploaded."""
+    file_bytes: Mapped[int]
+    file_sha256: Mapped[str] = mapped_column(sa.String(64))
+    preview_key: Mapped[str] = mapped_column(sa.String(200))
+    created_at: Mapped[datetime]
 
 
 class Job(Base):
@@ -249,6 +303,52 @@ class Archive(Base):
     entries: Mapped[int]
     seconds: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class Run(Base):
+    """A training or an evaluation: one long piece of work. State is written by `app.runs.lifecycle`
+    only. `token` names the attempt that may speak for it; what another one says is void."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        sa.UniqueConstraint("tenant_id", "idempotency_key"),
+        sa.CheckConstraint(f"kind IN ({_states(*RunKind)})", name="kind"),
+        sa.CheckConstraint(f"state IN ({_states(*RunState)})", name="state"),
+        sa.CheckConstraint(
+            f"(state IN ({_states(*TERMINAL_RUN)})) = (finished_at IS NOT NULL)", name="finished"
+        ),
+        sa.CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="problem"),
+        sa.CheckConstraint("state <> 'succeeded' OR result IS NOT NULL", name="result"),
+        sa.CheckConstraint(
+            "state <> 'running' OR (token IS NOT NULL AND started_at IS NOT NULL)", name="attempt"
+        ),
+        sa.CheckConstraint("stops BETWEEN 0 AND attempts", name="stops"),
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"), index=True)
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    state: Mapped[str] = mapped_column(sa.String(16), index=True)
+    request: Mapped[dict[str, Any]]
+    needs: Mapped[list[str]]
+    """Ids of datasets and jobs, and SHA-256 of models, that must stay until it has ended."""
+    progress: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """Of a failed run: what was found out before."""
+    problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Times it was begun. Never counted down: the folders of attempts are numbered by it."""
+    stops: Mapped[int] = mapped_column(default=0)
+    """Attempts that ended because their worker was told to stop: no fault of the run."""
+    token: Mapped[str | None] = mapped_column(sa.String(32))
+    worker_id: Mapped[str | None] = mapped_column(sa.String(100))
+    idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    swept_at: Mapped[datetime | None]
+    """When the files that do not stay and the engine rows were removed, after its end."""
 
 
 class Worker(Base):

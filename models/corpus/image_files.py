@@ -57,8 +57,13 @@ def decoded(content: bytes, name: str, limits: Limits) -> Image.Image:
     Nothing is decoded before its size is known to be allowed.
     """
     with _opened(content, name, limits) as image:
+        is_png = image.format == "PNG"
         image.load()
-        return _plain(_turned(image))
+        found = _plain(_turned(image))
+    if is_png:  # the decoder does not mind wrong checksums
+        with _opened(content, name, limits) as image:
+            image.verify()
+    return found
 
 
 def glance(content: bytes, name: str, limits: Limits) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from models.corpus.limits import DEFAULT, Limits
 from models.corpus.preprocessing import Pixels
+from models.corpus.read import HEAD_BYTES, PARQUET_START, refuse_unknown
 from models.corpus.survey import SHOWN_SIDE, Survey
 from models.corpus.zip_reader import BadZipError, ZipReader
 from models.errors import DatasetError
@@ -78,12 +79,12 @@ def inspect(
 
 
 def _has_parquet(path: Path) -> bool:
+    """Whether its library is needed. Raises DatasetError for a file that is no dataset at once."""
     with path.open("rb") as file:
-        head = file.read(4)
-    if head == b"PAR1":
+        head = file.read(HEAD_BYTES)
+    refuse_unknown(head)
+    if head.startswith(PARQUET_START):
         return True
-    if head[:2] != b"PK":
-        return False
     try:
         with ZipReader(path) as archive:
             return any(entry.raw_name.lower().endswith(PARQUET_ENDING) for entry in archive)

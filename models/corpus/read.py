@@ -25,6 +25,7 @@ from models.corpus.preprocessing import Pixels, Preprocessing, pixels_of
 from models.corpus.source import Item, Source, Split, checked
 from models.errors import DatasetError
 
+HEAD_BYTES: Final = 32
 ZIP_STARTS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 PARQUET_START: Final = b"PAR1"
 OTHERS: Final[Mapping[bytes, str]] = {
@@ -75,16 +76,15 @@ def open_source(path: Path | BinaryIO, limits: Limits = DEFAULT) -> Source:
         return checked(_of_files(Folder(path, limits), limits), limits)
     try:
         file = path.open("rb") if isinstance(path, Path) else path
-        head = file.read(32)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
     except OSError as error:
         raise DatasetError(f"{path} can't be read: {error.strerror}.", "unreadable") from error
     try:
+        refuse_unknown(head)
         if head.startswith(ZIP_STARTS):
             return checked(_of_files(Archive(file, limits), limits), limits)
-        if head.startswith(PARQUET_START):
-            return checked(open_parquet({"data": file}, file.close, limits), limits)
-        raise DatasetError(f"The file {_what(head)}.", "unrecognised")
+        return checked(open_parquet({"data": file}, file.close, limits), limits)
     except BaseException:
         file.close()
         raise
@@ -197,10 +197,11 @@ def _fitted(item: Item, shape: Preprocessing, limits: Limits) -> Pixels:
     return shape.apply_to(item.content)
 
 
-def _what(head: bytes) -> str:
-    if not head:
-        return "is empty"
-    said = next((text for start, text in OTHERS.items() if head.startswith(start)), None)
-    return said or (
-        "is no dataset that can be read; bring a zip of class folders, an npz or a Parquet file"
-    )
+def refuse_unknown(head: bytes) -> None:
+    """Raises DatasetError for a file that begins neither as a zip or npz nor as Parquet."""
+    if head.startswith((*ZIP_STARTS, PARQUET_START)):
+        return
+    what = next((text for start, text in OTHERS.items() if head.startswith(start)), None)
+    if what is None:
+        what = "is no dataset that can be read; bring a zip of class folders, an npz or Parquet"
+    raise DatasetError(f"The file {what if head else 'is empty'}.", "unrecognised")

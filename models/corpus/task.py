@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.utf_8_sig  # noqa: F401 - Python would look for it when it is first used
 from typing import Any, BinaryIO
 
 from models.corpus.limits import Limits

@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "db": FOUNDATION,
     "catalogue": {"db", "storage"} | FOUNDATION,
     "deletion": {"catalogue", "db", "storage"} | FOUNDATION,
-    "datasets": {"db", "storage", "jobs.plan", "jobs.encoding"} | FOUNDATION,
+    "datasets": {"catalogue", "db", "storage", "jobs.plan", "jobs.encoding"} | FOUNDATION,
     "quality": FOUNDATION,
     "jobs": {"datasets", "catalogue", "db", "quality", "storage"} | FOUNDATION,
     "engine": FOUNDATION,

@@ -86,4 +86,4 @@ def _writer(directory: Path, step: int) -> Any:
         raise TrainingError(
             "TensorBoard is not installed: pip install 'synthloom[train]'"
         ) from error
-    return SummaryWriter(str(directory), purge_step=step if step else None)
+    return SummaryWriter(str(directory), purge_step=step + 1 if step else None)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from models.corpus.corpus import Corpus
 from models.files import SPEC_FILE
 from models.training.config import TrainingConfig
 from models.training.session import start
 from models.training.snapshots import Snapshots
-from tests.trainings import small
+from tests.trainings import small, some_digits
 
 ROOT = Path(__file__).parents[3]
 STEPS = 60
@@ -22,7 +21,7 @@ STEPS = 60
 
 def judged() -> TrainingConfig:
     return small(
-        "cvae", steps=STEPS, snapshot_steps=15, validation=200, checkpoint_minutes=0.01, keep=2,
+        "cvae", steps=STEPS, snapshot_steps=15, validation=100, checkpoint_minutes=0.01, keep=2,
     )  # fmt: skip
 
 
@@ -43,33 +42,33 @@ def scores(folder: Path) -> list[tuple[int, float]]:
     return [(row.step, row.judged.score) for row in rows if row.judged is not None]
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(digits: Corpus, tmp_path: Path) -> None:
-    whole = start(judged(), digits, tmp_path / "whole")
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = start(judged(), some_digits(), tmp_path / "whole")
     step = random.randrange(2, STEPS - 10)
     print("killed at step", step)
     assert killed(judged(), tmp_path / "cut", step)
     assert not (tmp_path / "cut" / SPEC_FILE).exists()
-    resumed = start(judged(), digits, tmp_path / "cut")
+    resumed = start(judged(), some_digits(), tmp_path / "cut")
     assert resumed.spec.weights.sha256 == whole.spec.weights.sha256
     assert scores(tmp_path / "cut") == scores(tmp_path / "whole")
     assert resumed.chosen.step == whole.chosen.step
 
 
 @pytest.mark.soak
-def test_a_run_that_is_killed_again_and_again_ends_the_same(digits: Corpus, tmp_path: Path) -> None:
-    whole = start(judged(), digits, tmp_path / "whole")
+def test_a_run_that_is_killed_again_and_again_ends_the_same(tmp_path: Path) -> None:
+    whole = start(judged(), some_digits(), tmp_path / "whole")
     draw = random.Random(0)
     reached = 0
     for _ in range(20):
         reached = min(reached + draw.randrange(1, 8), STEPS)
         if not killed(judged(), tmp_path / "cut", reached):
             break
-    resumed = start(judged(), digits, tmp_path / "cut")
+    resumed = start(judged(), some_digits(), tmp_path / "cut")
     assert resumed.spec.weights.sha256 == whole.spec.weights.sha256
 
 
-def test_what_a_kill_left_half_written_is_not_read(digits: Corpus, tmp_path: Path) -> None:
-    few, run = digits.take(slice(300)), small("vae", steps=6, snapshot_steps=3, keep=1)
+def test_what_a_kill_left_half_written_is_not_read(tmp_path: Path) -> None:
+    few, run = some_digits(), small("vae", steps=6, snapshot_steps=3, keep=1)
     whole = start(run, few, tmp_path / "whole")
     cut = tmp_path / "cut"
     start(run.model_copy(update={"steps": 3}), few, cut)

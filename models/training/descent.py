@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import cos, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ def adam(network: nn.Module, rate: float, recipe: Recipe) -> Optimizer:
     if not recipe.weight_decay:
         return torch.optim.Adam(network.parameters(), rate, recipe.betas, fused=True)
     decayed = {id(p) for p in _weights(network)}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if id(p) in decayed]},
         {"params": [p for p in network.parameters() if id(p) not in decayed], "weight_decay": 0.0},
     ]

@@ -30,7 +30,9 @@ def initialise(network: nn.Module, how: str) -> None:
 
 def _draw(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, how: str) -> None:
     spectral = is_parametrized(layer, "weight")
-    weight = layer.parametrizations.weight.original if spectral else layer.weight
+    weight = layer.weight
+    if spectral:
+        weight = layer.get_parameter("parametrizations.weight.original")
     if how == "normal":
         nn.init.normal_(weight, 0.0, DEVIATION)
     else:

@@ -54,7 +54,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, made: Ten
     between = torch.lerp(made.detach(), real.detach(), place).requires_grad_(True)
     logits = critic(between)
     (slope,) = torch.autograd.grad(logits.sum(), between, create_graph=True)  # [N, C, H, W]
-    return (torch.linalg.vector_norm(slope.flatten(1), dim=1) - 1).square().mean()
+    length: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)  # [N]
+    return (length - 1).square().mean()
 
 
 def reconstruction(images: Tensor, made: Tensor, variance: float) -> Tensor:

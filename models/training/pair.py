@@ -38,7 +38,7 @@ class Pair(ABC):
         initialise(partner, recipe.initialisation)
         self.recipe = recipe
         self.generator = generator.to(memory_format=torch.channels_last)
-        self.partner = partner.to(generator.device, memory_format=torch.channels_last)
+        self.partner = partner.to(generator.device).to(memory_format=torch.channels_last)
         self.optimizers = {
             "generator": adam(generator, recipe.generator_rate, recipe),
             "partner": adam(partner, recipe.partner_rate, recipe),

@@ -59,7 +59,7 @@ def options_schema(architecture: str) -> dict[str, JsonValue]:
     foreign = OF_GANS if recipe.variational else OF_AUTOENCODERS
     schema: dict[str, Any] = TypeAdapter(Recipe).json_schema()
     defaults = recipe.as_json()
-    properties = {
+    properties: dict[str, Any] = {
         name: {**about, "description": " ".join(about["description"].split()), "default": default}
         for name, about in schema["properties"].items()
         if name not in foreign

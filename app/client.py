@@ -13,10 +13,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypedDict, TypeVar
-from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -27,19 +25,18 @@ from tenacity import (
     wait_random,
 )
 
+from app.client_answers import parsed, segment
 from app.client_datasets import DatasetCalls
 from app.client_download import Downloaded, OnBytes, download_archive
 from app.client_errors import (
-    ClientError,
     JobCancelledError,
     JobFailedError,
     ServerUnreachableError,
     UnavailableError,
-    UnexpectedAnswerError,
-    WaitTimeoutError,
     problem_of,
-    retry_after_of,
 )
+from app.client_polling import until_ended
+from app.client_runs import Evaluation, RunCalls, Training
 from app.client_types import (
     Answer,
     Classifier,
@@ -61,9 +58,6 @@ from app.client_types import (
 DEFAULT_URL = "http://127.0.0.1:8008"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 UPLOAD_TIMEOUT_SECONDS = 600.0
-FIRST_POLL_SECONDS = 0.05
-POLL_GROWTH = 1.5
-SLOWEST_POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 A = TypeVar("A", bound=Answer)
@@ -100,6 +94,8 @@ class Client(DatasetCalls):
             transport=transport,
             **connection_options(self.url),
         )
+        self.trainings = RunCalls(self._send, self._sleep, Training, "trainings")
+        self.evaluations = RunCalls(self._send, self._sleep, Evaluation, "evaluations")
 
     def __enter__(self) -> Self:
         return self
@@ -123,11 +119,11 @@ class Client(DatasetCalls):
 
     def model(self, name: str) -> Model:
         """One model, by `name` (its default version) or `name@version`."""
-        return self._answer(Model, "GET", f"/v1/models/{_segment(name)}")
+        return self._answer(Model, "GET", f"/v1/models/{segment(name)}")
 
     def preview(self, name: str) -> bytes:
         """A PNG contact sheet of the model, one class a row."""
-        return self._send("GET", f"/v1/models/{_segment(name)}/preview.png").content
+        return self._send("GET", f"/v1/models/{segment(name)}/preview.png").content
 
     def inspect_model(self, path: Path, **fields: str) -> Inspection:
         """What a file of weights is, and what can't be told from it; nothing of it is kept.
@@ -146,11 +142,11 @@ class Client(DatasetCalls):
 
     def versions(self, name: str) -> ModelVersions:
         """Every version of a model, the newest first, and which of them its name alone means."""
-        return self._answer(ModelVersions, "GET", f"/v1/models/{_segment(name)}/versions")
+        return self._answer(ModelVersions, "GET", f"/v1/models/{segment(name)}/versions")
 
     def choose_version(self, name: str, version: str | None) -> ModelVersions:
         """Lets the name mean this version from now on; None: the newest, whichever that is."""
-        path = f"/v1/models/{_segment(name)}/default"
+        path = f"/v1/models/{segment(name)}/default"
         if version is None:
             return self._answer(ModelVersions, "DELETE", path)
         return self._answer(ModelVersions, "PUT", path, json={"version": version})
@@ -160,14 +156,14 @@ class Client(DatasetCalls):
 
         Raises `ConflictError` while a job that has not ended needs it.
         """
-        self._send("DELETE", f"/v1/models/{_segment(name)}")
+        self._send("DELETE", f"/v1/models/{segment(name)}")
 
     def export_model(self, name: str, path: Path, on_bytes: OnBytes | None = None) -> Downloaded:
         """Fetches a model as one file, which `import_model` gives to another service.
 
         As with `download`, the file appears once its SHA-256 is right.
         """
-        url = f"/v1/models/{_segment(name)}/export"
+        url = f"/v1/models/{segment(name)}/export"
         return download_archive(self._http, self._retrying(), url, path, on_bytes)
 
     # Jobs
@@ -212,25 +208,16 @@ class Client(DatasetCalls):
         Raises `JobFailedError` or `JobCancelledError` when it ends otherwise. Polls are quick
         at first, so that a small job is not slow, and then as far apart as the service asks.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        pause, etag, path = FIRST_POLL_SECONDS, "", _job_path(job)
-        while True:
-            response = self._send("GET", path, headers={"If-None-Match": etag} if etag else {})
-            if response.status_code != httpx.codes.NOT_MODIFIED:
-                seen = _parsed(Job, response)
-                etag = response.headers.get("ETag", "")
-                if on_progress is not None:
-                    on_progress(seen)
-                if seen.state.terminal:
-                    return _succeeded(seen)
-            if deadline is not None and time.monotonic() + pause > deadline:
-                raise WaitTimeoutError(
-                    f"The job has not ended within {timeout_seconds:g} s; it goes on, so ask "
-                    "for it again later."
-                )
-            self._sleep(pause)
-            slowest = retry_after_of(response) or SLOWEST_POLL_SECONDS
-            pause = min(pause * POLL_GROWTH, slowest, LONGEST_PAUSE_SECONDS)
+        path = _job_path(job)
+        seen = until_ended(
+            lambda headers: self._send("GET", path, headers=headers),
+            lambda response: parsed(Job, response),
+            self._sleep,
+            on_progress,
+            timeout_seconds,
+            "job",
+        )
+        return _succeeded(seen)
 
     def manifest(
         self, job: Job | str, class_name: str | None = None, page_size: int = 1000
@@ -259,7 +246,7 @@ class Client(DatasetCalls):
         A broken download leaves a hidden `.part` file beside `path`; the next call goes on
         from there.
         """
-        url = f"{_job_path(job)}/archives/{_segment(format)}"
+        url = f"{_job_path(job)}/archives/{segment(format)}"
         return download_archive(self._http, self._retrying(), url, path, on_bytes)
 
     # The service
@@ -271,7 +258,7 @@ class Client(DatasetCalls):
     # Requests
 
     def _answer(self, kind: type[A], method: str, path: str, **options: Any) -> A:
-        return _parsed(kind, self._send(method, path, **options))
+        return parsed(kind, self._send(method, path, **options))
 
     def _upload(
         self, kind: type[A], route: str, path: Path, fields: dict[str, str], part: str = "weights"
@@ -286,7 +273,7 @@ class Client(DatasetCalls):
                     timeout=UPLOAD_TIMEOUT_SECONDS,
                 )
 
-        return _parsed(kind, self._retrying()(send))
+        return parsed(kind, self._retrying()(send))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._retrying()(self._send_once, method, path, **options)
@@ -361,16 +348,6 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"}
 
 
-def _parsed(kind: type[A], response: httpx.Response) -> A:
-    try:
-        return kind.model_validate_json(response.content)
-    except ValidationError as error:
-        raise UnexpectedAnswerError(
-            f"{response.request.url} did not answer as a Synthloom service does; check the "
-            "address, and that client and service are of the same version."
-        ) from error
-
-
 def _succeeded(job: Job) -> Job:
     if job.state is JobState.CANCELLED:
         raise JobCancelledError(job, f"Job {job.id} was cancelled; submit it again if it's needed.")
@@ -381,14 +358,7 @@ def _succeeded(job: Job) -> Job:
 
 
 def _job_path(job: Job | str) -> str:
-    return f"/v1/jobs/{_segment(job if isinstance(job, str) else job.id)}"
-
-
-def _segment(text: str) -> str:
-    """One path segment; what would leave it is refused rather than sent elsewhere."""
-    if not text or text in (".", ".."):
-        raise ClientError(f"{text!r} is not a name; look at the list for one.")
-    return quote(text, safe="@")
+    return f"/v1/jobs/{segment(job if isinstance(job, str) else job.id)}"
 
 
 def _present(query: dict[str, Any]) -> dict[str, Any]:

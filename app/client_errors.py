@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
+    from app.client_runs import Run
     from app.client_types import Job
 
 
@@ -56,6 +57,22 @@ class JobFailedError(JobEndedError):
 
 class JobCancelledError(JobEndedError):
     """The job reached `cancelled`."""
+
+
+class RunEndedError(ClientError):
+    """A training or an evaluation ended otherwise than well; `run` tells the rest."""
+
+    def __init__(self, run: Run, sentence: str) -> None:
+        super().__init__(sentence)
+        self.run = run
+
+
+class RunFailedError(RunEndedError):
+    """The run reached `failed`."""
+
+
+class RunCancelledError(RunEndedError):
+    """The run reached `cancelled`."""
 
 
 class ApiProblemError(ClientError):

@@ -167,6 +167,13 @@ class UnknownClassError(ValidationError):
     slug, title = "unknown-class", "The model has no such class"
 
 
+class UnknownOptionError(ValidationError):
+    """A training names an architecture or an option that there is not; `options` has those that
+    there are."""
+
+    slug, title = "unknown-option", "There is no such option"
+
+
 class UnknownFigureError(ValidationError):
     """A gate names a figure that no report has; `known_figures` lists those that there are."""
 
@@ -297,6 +304,18 @@ class PoisonShardError(JobError):
     """A shard has ended its worker too often."""
 
     slug, title = "shard-gave-up", "A shard failed too often"
+
+
+class RunError(JobError):
+    """A training or an evaluation can't be done with this data and these options."""
+
+    slug, title, status = "run-failed", "The training or evaluation failed", 422
+
+
+class PoisonRunError(JobError):
+    """A training or an evaluation has ended its process or its worker too often."""
+
+    slug, title = "run-gave-up", "The training or evaluation ended without a word too often"
 
 
 class DamagedShardError(JobError):

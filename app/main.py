@@ -15,6 +15,8 @@ from app.api import (
     archives,
     classifiers,
     datasets,
+    direct,
+    evaluations,
     health,
     jobs,
     manifest,
@@ -23,6 +25,7 @@ from app.api import (
     models,
     problems,
     samples,
+    trainings,
 )
 from app.api.services import Services
 from app.api.uploads import prepare_uploads
@@ -59,9 +62,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for module in (
         health, model_import, models, model_export, classifiers, datasets, jobs, samples, manifest,
-        archives,
+        archives, trainings, evaluations,
     ):  # fmt: skip
         app.include_router(module.router)
+    direct.install(app)
     return app
 
 

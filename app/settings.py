@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     shard_concurrency: int = Field(default=2, ge=1, le=64)
     """Shards one worker runs at a time: the device serves one while the other is encoded."""
 
+    training_threads: int = Field(default=1, ge=1, le=1024)
+    """Processor threads of a training or an evaluation. Each worker runs one at a time, in a process
+    of its own with low priority, so that jobs and requests go on beside it."""
+
+    run_attempts: int = Field(default=3, ge=1, le=1_000)
+    """Times that a training or an evaluation may end its process or its worker without a word,
+    before it fails. It goes on from its last checkpoint each time."""
+
     refusal_factor: float = Field(default=10.0, ge=1.0, le=10_000.0)
     """Candidates a shard may draw for each sample it owes before its job fails as dry."""
 

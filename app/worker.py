@@ -26,7 +26,7 @@ from app.engine.devices import choose_device
 from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.labeller import Labeller, LoadClassifier
-from app.engine.memory import use_one_heap
+from app.engine.memory import hand_back_free_pages, use_one_heap
 from app.engine.place import Limits, LoadOnto
 from app.engine.trial import Trials
 from app.errors import (
@@ -35,14 +35,16 @@ from app.errors import (
     UnknownClassifierError,
     UnknownModelError,
 )
-from app.generation_server import GenerationServer
+from app.generation_server import GenerationServer, Try
 from app.jobs import sweep
 from app.jobs.dispatch import (
     APPLICATION,
     APPLICATION_VERSION,
+    CARRY_OUT_RUN,
     FINALIZE_JOB,
     QUEUE,
     RUN_SHARD,
+    RUNS_QUEUE,
     SERIALIZER,
     Dispatcher,
 )
@@ -54,6 +56,8 @@ from app.jobs.work import (
     guarded,
     run_shard,
 )
+from app.runs.sweep import remove_orphans, sweep_ended_runs
+from app.runs.work import carry_out
 from app.settings import Settings
 from app.storage import LocalStorage
 from app.wire import Tried
@@ -73,11 +77,13 @@ BROKEN_DEVICE_EXIT_CODE = 75
 SWITCH_SECONDS = 0.0005
 """How long another thread may keep the interpreter from the one that feeds the device, which needs
 it between any two operations; Python's 5 ms are longer than a whole batch of a small network."""
+RUNS_POLL_SECONDS = 0.5
+"""Least time between two looks for a training or an evaluation, which take minutes."""
 LEAVE_SECONDS = 10.0
-"""How long a stopping process waits for its shards to notice."""
+"""How long a stopping process waits for its shards and runs to notice."""
 
 
-def _register_workflows(context: WorkerContext) -> None:
+def _register_workflows(context: WorkerContext, try_model: Try) -> None:
     @DBOS.workflow(name=RUN_SHARD)
     def _run_shard(job_number: int, index: int) -> None:
         guarded(context, job_number, lambda: run_shard(context, job_number, index))
@@ -85,6 +91,10 @@ def _register_workflows(context: WorkerContext) -> None:
     @DBOS.workflow(name=FINALIZE_JOB)
     def _finalize_job(job_number: int) -> None:
         guarded(context, job_number, lambda: finalize_job(context, job_number))
+
+    @DBOS.workflow(name=CARRY_OUT_RUN)
+    def _carry_out_run(run_number: int) -> None:
+        carry_out(context, try_model, run_number)
 
 
 def _commit_step(settings: Settings, database: sa.Engine) -> CommitStep:
@@ -139,7 +149,7 @@ def _classifier_loader() -> LoadClassifier:
     return load_known
 
 
-def _trier(settings: Settings, storage: LocalStorage) -> Callable[[ModelSpec, str], Tried]:
+def _trier(settings: Settings, storage: LocalStorage) -> Try:
     trials = Trials(choose_device(settings.device))
 
     def try_model(spec: ModelSpec, key: str) -> Tried:
@@ -209,17 +219,18 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     storage = LocalStorage(settings.objects_dir)
     engine = build_engine(settings, database, storage)
     context = build_context(settings, worker_id, database, storage, engine)
+    try_model = _trier(settings, storage)
     door = GenerationServer(
         engine,
-        _trier(settings, storage),
+        try_model,
         settings.worker_listen,
         settings.data_dir / "run",
         worker_id,
     )
     door.start()
     announce(context, door)
-    _register_workflows(context)
-    DBOS.listen_queues([QUEUE])
+    _register_workflows(context, try_model)
+    DBOS.listen_queues([QUEUE, RUNS_QUEUE])
     DBOS.launch()
     _patient(settings)(
         DBOS.register_queue,
@@ -227,6 +238,13 @@ def run_worker(settings: Settings, worker_id: str) -> None:
         worker_concurrency=settings.shard_concurrency,
         partition_worker_concurrency=settings.shard_concurrency,
         polling_interval_sec=settings.poll_seconds,
+    )
+    _patient(settings)(
+        DBOS.register_queue,
+        RUNS_QUEUE,
+        worker_concurrency=1,
+        partition_worker_concurrency=1,
+        polling_interval_sec=max(settings.poll_seconds, RUNS_POLL_SECONDS),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: context.stopping.set())
@@ -255,12 +273,15 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
                 context.transaction, context.dispatcher, context.settings.lease_seconds
             )
             sweep.sweep_ended_jobs(context.transaction, context.dispatcher, context.storage)
+            sweep_ended_runs(context.transaction, context.dispatcher, context.storage)
             if time.monotonic() >= next_orphans:
                 sweep.remove_orphans(context.transaction, context.storage)
                 left_models.remove(context.transaction, context.storage)
+                remove_orphans(context.transaction, context.storage)
                 next_orphans = time.monotonic() + ORPHAN_SECONDS
         except Exception:
             log.exception("housekeeping failed; it is tried again")
+        hand_back_free_pages()
         context.stopping.wait(context.settings.heartbeat_seconds)
 
 

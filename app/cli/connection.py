@@ -89,6 +89,11 @@ def connected(where: Whereabouts, embed: bool = False) -> Iterator[Client]:
                 ) from error
 
 
+def found(where: Whereabouts) -> str | None:
+    """The address of the service that was named, or that answers without having been named."""
+    return _found(where, _settings())
+
+
 def _found(where: Whereabouts, settings: Settings) -> str | None:
     """The address named, else what the data folder says, else the usual one if it answers."""
     if where.server is not None:

@@ -28,9 +28,22 @@ ARROWS: dict[str, set[str]] = {
     "engine": FOUNDATION,
     "wire": FOUNDATION,
     "imports": {"datasets", "storage", "wire"} | FOUNDATION,
-    "generation_server": {"jobs", "wire"} | FOUNDATION,
+    "runs": {
+        "jobs",
+        "datasets",
+        "catalogue",
+        "db",
+        "imports",
+        "parent",
+        "quality",
+        "storage",
+    }
+    | FOUNDATION,
+    "http_protocol": set(),
+    "generation_server": {"jobs", "wire", "http_protocol"} | FOUNDATION,
     "worker": {
         "jobs",
+        "runs",
         "engine",
         "catalogue",
         "deletion",
@@ -40,19 +53,22 @@ ARROWS: dict[str, set[str]] = {
         "wire",
     }
     | FOUNDATION,
-    "api": {"jobs", "datasets", "imports", "catalogue", "deletion", "db", "storage", "wire"}
+    "api": {"jobs", "runs", "datasets", "imports", "catalogue", "deletion", "db", "storage", "wire"}
     | FOUNDATION,
     "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,
     "parent": set(),
-    "server": {"main", "supervisor", "bootstrap"} | FOUNDATION,
+    "server": {"main", "supervisor", "bootstrap", "http_protocol"} | FOUNDATION,
     "client": {"datasets"} | FOUNDATION,
     "cli": {
         "client",
         "datasets",
         "imports.package",
         "bootstrap",
+        "quality",
+        "runs.messages",
+        "runs.report",
         "server",
         "worker",
         "parent",

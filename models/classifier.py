@@ -13,25 +13,30 @@ class Classifier(nn.Module):
 
     Three 3x3 convolutions (32, 64, 64 channels) with batch norm and ReLU, the first two followed
     by a halving max pool; dropout; two linear layers. About 0.47 million parameters at 28x28.
+
+    width: channels of the first convolution, to which the others are in proportion.
     """
 
     value_range = (0.0, 1.0)
 
-    def __init__(self, image: ImageShape, class_count: int) -> None:
+    def __init__(self, image: ImageShape, class_count: int, width: int = 32) -> None:
         super().__init__()
         self.image = image
         self.class_count = class_count
-        cells = 64 * (image.height // 4) * (image.width // 4)
+        cells = 2 * width * (image.height // 4) * (image.width // 4)
         self.features = nn.Sequential(
-            *_block(image.channels, 32),
+            *_block(image.channels, width),
             nn.MaxPool2d(2),
-            *_block(32, 64),
+            *_block(width, 2 * width),
             nn.MaxPool2d(2),
-            *_block(64, 64),
+            *_block(2 * width, 2 * width),
             nn.Flatten(),
         )
         self.head = nn.Sequential(
-            nn.Dropout(0.4), nn.Linear(cells, 128), nn.ReLU(), nn.Linear(128, class_count)
+            nn.Dropout(0.4),
+            nn.Linear(cells, 4 * width),
+            nn.ReLU(),
+            nn.Linear(4 * width, class_count),
         )
 
     @property

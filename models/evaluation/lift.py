@@ -32,7 +32,7 @@ from models.evaluation.lift_arms import (
 from models.evaluation.lift_material import Material, prepare
 from models.evaluation.lift_options import LiftOptions
 from models.evaluation.lift_result import Arm, Difference, LiftResult, Score, Skipped
-from models.evaluation.lift_score import Learnt, learnt, shrunk, steps_of
+from models.evaluation.lift_score import WIDTH, Learnt, learnt, shrunk, steps_of
 from models.evaluation.lift_statistics import balanced, difference, mean, recalls
 
 FEW = 20
@@ -198,7 +198,8 @@ def _by_name(labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> dict[st
 
 def _classifier(train: Corpus) -> str:
     height, width, channels = shrunk(train.take(slice(1))).images.shape[1:]
-    return f"three convolutions and two linear layers, on {height}x{width}x{channels}"
+    network = f"three convolutions ({WIDTH}, {2 * WIDTH}, {2 * WIDTH} channels), two linear layers"
+    return f"{network}, on {height}x{width}x{channels}"
 
 
 def _notes(images: Material, options: LiftOptions, answers: Answers) -> Iterator[str]:

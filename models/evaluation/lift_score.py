@@ -34,6 +34,8 @@ from models.training.classify import Budget, fit, predict
 
 PROCEDURE: Final = 1
 """Raised when the same options would give another classifier, so that kept ones are not used."""
+WIDTH: Final = 16
+"""Of the classifier: half of the judge's. A lift takes dozens; these learn in 40 % of the time."""
 SIDE_LIMIT: Final = 64
 GROUP: Final = 8
 PASSES, FEWEST_STEPS, MOST_STEPS = 6, 300, 1500
@@ -99,7 +101,12 @@ def _learn(plan: Plan, seed: int, images: Material, options: LiftOptions) -> Lea
     began = time.monotonic()
     real, validation = images.part(seed)
     corpus = shrunk(joined(choose(plan, real, images.synthetic, seed), real, images.synthetic))
-    budget = Budget(steps=steps_of(options, images.train), batch_size=options.batch_size, seed=seed)
+    budget = Budget(
+        steps=steps_of(options, images.train),
+        batch_size=options.batch_size,
+        seed=seed,
+        width=WIDTH,
+    )
     classical = options.classical if plan.classical else None
     classifier = fit(corpus, budget, None if classical is None else augmenter(classical, corpus))
     checked = predict(classifier, shrunk(validation).images).argmax(axis=1)

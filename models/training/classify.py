@@ -28,6 +28,7 @@ class Budget:
     rate: Adam's highest step size, reached after a tenth of the steps and falling to nothing
         along a cosine (Loshchilov & Hutter 2017).
     shift: images are moved by up to so many pixels; 0 for none.
+    width: of the classifier.
     """
 
     epochs: int = 1
@@ -37,6 +38,7 @@ class Budget:
     shift: int = 0
     seed: int = 0
     bfloat16: bool = False
+    width: int = 32
 
 
 def fit(corpus: Corpus, budget: Budget, augment: Augment | None = None) -> Classifier:
@@ -47,7 +49,7 @@ def fit(corpus: Corpus, budget: Budget, augment: Augment | None = None) -> Class
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(budget.seed)
-        classifier = Classifier(corpus.image, len(corpus.classes))
+        classifier = Classifier(corpus.image, len(corpus.classes), budget.width)
         classifier.to(memory_format=torch.channels_last).train()
         _descend(classifier, corpus, budget, augment)
     return classifier.eval()

@@ -16,6 +16,7 @@ from models.evaluation.lift_material import prepare
 from models.evaluation.lift_options import LiftOptions
 from models.evaluation.lift_result import Classical, LiftResult
 from models.evaluation.lift_score import augmenter, shrunk
+from models.evaluation.lift_table import markdown
 
 QUICK = LiftOptions(
     seeds=3, ratios=(0.5,), balance=False, alone=False, only=False, steps=30, batch_size=64
@@ -109,6 +110,17 @@ def test_the_result_says_what_was_compared(of_noise, three) -> None:
         figures = [score.balanced_accuracy for score in arm.scores]
         assert arm.balanced_accuracy.value == pytest.approx(np.mean(figures))
     found.model_validate_json(found.model_dump_json())
+
+
+def test_the_table_has_a_row_for_each_arm_and_says_what_was_held_out(of_noise) -> None:
+    found, _ = of_noise
+    lines = markdown(found).splitlines()
+    assert lines[0] == found.advice.sentence
+    rows = [line for line in lines if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert rows[3].startswith("| real+classical (reference) | 336 | 0 |")
+    assert rows[4].startswith("| **real+classical+synthetic@0.5** | 336 | 168 |")
+    assert any(found.held_out in line for line in lines)
 
 
 # Nothing is tested on what was learnt from

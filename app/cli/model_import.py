@@ -44,9 +44,9 @@ class Wanted:
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="State dict, safetensors, ONNX, or"
-                                         " a model that was exported.",
-                                         exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="State dict, safetensors, ONNX,"
+                                         " a model that was exported, or the folder of a"
+                                         " training.", exists=True)],
     name: Annotated[str | None, typer.Option(help="What it is called from now on; left out, as"
                                              " its spec says.")] = None,
     spec: Annotated[Path | None, typer.Option(metavar="SPEC.json", help="What the network is.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,20 @@ def warnings_of(model: Model) -> list[str]:
     if model.probe is None:
         return []
     return [finding.detail for finding in ProbeReport.model_validate(model.probe).degenerate]
+
+
+def warnings_of_contents(session: Session, tenant_id: str, contents: Collection[str]) -> list[str]:
+    """Why the models with these contents are not worth serving, each with its name."""
+    degenerate = session.execute(
+        sa.select(Model)
+        .where(Model.tenant_id == tenant_id, Model.sha256.in_(contents), Model.probe.is_not(None))
+        .order_by(Model.name, Model.id)
+    ).scalars()
+    return [
+        f"{model.name}@{model.version} is degenerate: {warning}"
+        for model in degenerate
+        for warning in warnings_of(model)
+    ]
 
 
 def refuse_other_content(session: Session, tenant_id: str, spec: ModelSpec) -> None:

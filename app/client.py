@@ -249,6 +249,10 @@ class Client(DatasetCalls):
         url = f"{_job_path(job)}/archives/{segment(format)}"
         return download_archive(self._http, self._retrying(), url, path, on_bytes)
 
+    def report(self, job: Job | str, form: str = "json") -> bytes:
+        """The report of a job that has succeeded, or did not pass its gate: `json` or `html`."""
+        return self._send("GET", f"{_job_path(job)}/report.{_segment(form)}").content
+
     # The service
 
     def workers(self) -> int:

@@ -194,6 +194,14 @@ class JobModel(Answer):
     weight: float = 1.0
 
 
+class JobReport(Answer):
+    """The report of a job that has ended."""
+
+    verdict: str
+    gate: dict[str, Any] | None = None
+    """Each condition that was asked for, and what came of it."""
+
+
 class Job(Answer):
     """A request for samples, and what became of it."""
 
@@ -210,6 +218,11 @@ class Job(Answer):
     formats: list[str] = []
     progress: Progress
     archives: list[Archive] = []
+    gate: list[str] = []
+    """Conditions that its report has to meet."""
+    report: JobReport | None = None
+    warnings: list[str] = []
+    """Why what its models make is not worth serving."""
     problem: dict[str, Any] | None = None
     created: datetime
     started: datetime | None = None
@@ -232,6 +245,8 @@ class Estimate(Answer):
     seed: int | None = None
     labelling: dict[str, Any] | None = None
     """Candidates that it takes, where a classifier labels them."""
+    warnings: list[str] = []
+    """Why what its models make is not worth serving."""
 
 
 class Row(Answer):
@@ -317,3 +332,7 @@ class JobRequest(TypedDict, total=False):
     seed: int
     encoding: str | dict[str, Any]
     formats: list[str]
+    report: dict[str, Any]
+    """To hold the samples against real images: `against`, `lift`, `minutes`."""
+    gate: dict[str, float | str] | list[str]
+    """Conditions on figures of the report; a job that does not meet them fails."""

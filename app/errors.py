@@ -294,8 +294,8 @@ class DryClassError(JobError):
 
 
 class GateFailedError(JobError):
-    """What the job's gate asks for does not hold; `gate` has each condition and what came of it. The
-    report is kept."""
+    """What the job's gate asks for does not hold; `gate` has each condition and what came of it.
+    The report is kept."""
 
     slug, title, status = "gate-failed", "The gate is not passed", 422
 

@@ -24,6 +24,7 @@ from app.api import (
     model_import,
     models,
     problems,
+    reports,
     samples,
     trainings,
 )
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for module in (
         health, model_import, models, model_export, classifiers, datasets, jobs, samples, manifest,
-        archives, trainings, evaluations,
+        archives, reports, trainings, evaluations,
     ):  # fmt: skip
         app.include_router(module.router)
     direct.install(app)

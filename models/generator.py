@@ -66,10 +66,12 @@ class Pixels(NamedTuple):
 
     pixels: uint8 [N, H, W, C], zeros where the image was not finite.
     finite: bool [N], False where any value of the image was NaN or infinite.
+    seconds: of the device, where whoever ran the batch took the time.
     """
 
     pixels: npt.NDArray[np.uint8]
     finite: npt.NDArray[np.bool_]
+    seconds: float = 0.0
 
 
 class Levels(NamedTuple):

@@ -38,6 +38,8 @@ class FakeService:
     states: list[str] = field(default_factory=lambda: ["queued", "running", "finalizing"])
     last_state: str = "succeeded"
     workers: int = 1
+    gate: dict[str, Any] | None = None
+    """What came of the job's gate; one that is not passed fails it."""
     archive: bytes = b""
     versions: list[str] = field(default_factory=lambda: ["1"])
     """Of the one model, the newest first."""
@@ -104,6 +106,8 @@ class FakeService:
                     return problem(409, "not-cancellable", "The job has ended. Leave it.")
                 self.states, self.last_state = [], "cancelled"
                 return as_json(self.job())
+            case ("GET", ["jobs", "job_1", "report.html" | "report.json" as name]):
+                return Reply(200, f"the {name}".encode(), {"Content-Type": "text/plain"})
             case ("GET", ["jobs", "job_1", "manifest"]):
                 return self._manifest(query)
             case ("GET" | "HEAD", ["jobs", "job_1", "archives", "imagefolder"]):
@@ -150,6 +154,8 @@ class FakeService:
         digest = hashlib.sha256(self.archive).hexdigest()
         archive = {"format": "imagefolder", "bytes": len(self.archive), "sha256": digest}
         failed = {"type": "/problems/class-ran-dry", "detail": "Class bag ran dry. Ask for less."}
+        if self.gate is not None:
+            failed = {"type": "/problems/gate-failed", "detail": self.gate["sentence"]}
         return {
             "id": "job_1",
             "state": state,
@@ -163,6 +169,9 @@ class FakeService:
             "archives": [archive | {"entries": total + 2, "url": "/v1/jobs/job_1/archives/x"}]
             if state == "succeeded"
             else [],
+            "report": {"verdict": "They look like bags.", "gate": self.gate}
+            if state == "succeeded" or (state == "failed" and self.gate is not None)
+            else None,
             "problem": failed if state == "failed" else None,
             "created": "2026-01-01T00:00:00Z",
             "started": "2026-01-01T00:00:01Z" if done else None,

@@ -22,12 +22,15 @@ from app.bootstrap import prepare
 from app.datasets.rows import place_of_rows
 from app.db.session import create_engine, transaction
 from app.db.tables import DEFAULT_TENANT, Job, Shard
+from app.errors import ModelUnusableError
 from app.jobs import lifecycle
+from app.jobs.asked_report import conditions_of
 from app.jobs.dispatch import Dispatcher
 from app.jobs.request import JobRequest, Limits, make_plan
 from app.jobs.work import WorkerContext, finalize_job, guarded, run_shard
 from app.settings import Settings
 from app.storage import LocalStorage
+from models.verdicts import Verdicts
 from models.zoo.catalogue import shipped_classifiers
 
 MODEL = "fashion-cgan"
@@ -44,6 +47,7 @@ class FakeEngine:
     """28×28 grey images that are a pure function of latent and label."""
 
     environment = {"device": "none"}
+    device_seconds = 0.0
 
     def generate(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
@@ -68,6 +72,10 @@ class FakeEngine:
     def for_job(self, job_id: str, precision: str) -> FakeEngine:
         """The same for every job."""
         return self
+
+    def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
+        """There is none."""
+        raise ModelUnusableError("This worker has no classifiers.")
 
     def latent_size(self, model: str) -> int:
         """As the zoo's conditional GAN."""
@@ -121,6 +129,8 @@ class LocalWorker:
                 fingerprint="",
                 idempotency_key=None,
                 rows_in=place_of_rows(plan.samples, self.settings.rows_in_database_up_to),
+                report=request.report.model_dump() if request.report else None,
+                gate=conditions_of(request.gate, request.report),
             )
 
     def run_shards(self, job: Job, indices: range | None = None) -> None:

@@ -10,9 +10,12 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from app import catalogue
 from app.db.tables import Job, Shard
+from app.jobs.asked_report import AskedReport
 from app.jobs.encoding import Encoding
 from app.jobs.plan import Plan
+from app.quality.gate import GateOutcome
 
 
 class Source(BaseModel):
@@ -53,12 +56,24 @@ class ArchiveView(BaseModel):
     url: str
 
 
+class ReportView(BaseModel):
+    """The report of a job that has ended: its first line, and where it is."""
+
+    verdict: str
+    gate: GateOutcome | None
+    json_url: str
+    html_url: str
+    json_bytes: int
+    html_bytes: int
+
+
 class JobLinks(BaseModel):
     """Where more of a job is."""
 
     self: str
     manifest: str
     cancel: str
+    report: str
 
 
 class JobView(BaseModel):
@@ -76,6 +91,10 @@ class JobView(BaseModel):
     formats: list[str]
     progress: Progress
     archives: list[ArchiveView]
+    report_asked: AskedReport | None
+    gate: list[str]
+    report: ReportView | None
+    warnings: list[str]
     problem: dict[str, Any] | None
     created: datetime
     started: datetime | None
@@ -84,7 +103,7 @@ class JobView(BaseModel):
 
 
 def view_of(session: Session, job: Job) -> JobView:
-    """The view of a job whose archives are loaded."""
+    """The view of a job whose archives and report are loaded."""
     plan = Plan.from_json(job.plan)
     url = f"/v1/jobs/{job.id}"
     return JobView(
@@ -118,11 +137,33 @@ def view_of(session: Session, job: Job) -> JobView:
             )
             for a in job.archives
         ],
+        report_asked=job.report_asked,
+        gate=job.gate or [],
+        report=_report_view(job, url),
+        warnings=catalogue.warnings_of_contents(
+            session, job.tenant_id, [model.sha256 for model in plan.models]
+        ),
         problem=job.problem,
         created=job.created_at,
         started=job.started_at,
         finished=job.finished_at,
-        links=JobLinks(self=url, manifest=f"{url}/manifest", cancel=f"{url}/cancel"),
+        links=JobLinks(
+            self=url, manifest=f"{url}/manifest", cancel=f"{url}/cancel", report=f"{url}/report"
+        ),
+    )
+
+
+def _report_view(job: Job, url: str) -> ReportView | None:
+    report = job.report
+    if report is None:
+        return None
+    return ReportView(
+        verdict=report.verdict,
+        gate=report.gate,
+        json_url=f"{url}/report.json",
+        html_url=f"{url}/report.html",
+        json_bytes=report.json_bytes,
+        html_bytes=report.html_bytes,
     )
 
 

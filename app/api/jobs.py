@@ -11,7 +11,7 @@ from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.api.conditional import not_modified
 from app.api.idempotency import IdempotencyKey, checked_key, fingerprint_of
@@ -30,12 +30,17 @@ from app.errors import (
     StorageFullError,
 )
 from app.jobs import lifecycle
+from app.jobs.asked_report import conditions_of
 from app.jobs.estimate import Estimate, estimate
 from app.jobs.pilot import labelling
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
+
+
+SEEN = (selectinload(Job.archives), joinedload(Job.report))
+"""What a view of a job shows of other tables."""
 
 
 class JobList(BaseModel):
@@ -74,6 +79,7 @@ def estimate_job(services: Provided, tenant: Tenant, body: JobRequest) -> Estima
     Where a classifier labels what is drawn, a worker draws a pilot of each model first, and
     `labelling` says how many candidates the classes take.
     """
+    conditions_of(body.gate, body.report)
     with services.transaction() as session:
         plan, specs = plan_of(session, services, tenant, body)
     latent_sizes = {spec.sha256: spec.latent_size for spec in specs}
@@ -90,7 +96,7 @@ def list_jobs(
     after: Annotated[str | None, Query(max_length=100)] = None,
 ) -> JobList:
     """Jobs, the newest first."""
-    query = sa.select(Job).where(Job.tenant_id == tenant).options(selectinload(Job.archives))
+    query = sa.select(Job).where(Job.tenant_id == tenant).options(*SEEN)
     if after is not None:
         query = query.where(Job.number < read_token(after))
     with services.transaction() as session:
@@ -131,9 +137,7 @@ def find_job(session: Session, tenant: str, job_id: str) -> Job:
     job = (
         storable(job_id)
         and session.execute(
-            sa.select(Job)
-            .where(Job.tenant_id == tenant, Job.id == job_id)
-            .options(selectinload(Job.archives))
+            sa.select(Job).where(Job.tenant_id == tenant, Job.id == job_id).options(*SEEN)
         ).scalar_one_or_none()
     )
     if not job:
@@ -163,6 +167,7 @@ def _submit(
     """The new job; or, and True, the one of another request that had the same key first."""
     try:
         with services.transaction() as session:
+            gate = conditions_of(body.gate, body.report)
             plan, _ = plan_of(session, services, tenant, body)
             _check_room(services, plan)
             job = lifecycle.submit(
@@ -175,6 +180,8 @@ def _submit(
                 fingerprint=fingerprint,
                 idempotency_key=key,
                 rows_in=place_of_rows(plan.samples, services.settings.rows_in_database_up_to),
+                report=body.report.model_dump() if body.report else None,
+                gate=gate,
             )
             hold(session, tenant, [model.sha256 for model in plan.models])
             return view_of(session, job), False
@@ -190,9 +197,7 @@ def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) 
         return None
     with services.transaction() as session:
         job = session.execute(
-            sa.select(Job)
-            .where(Job.tenant_id == tenant, Job.idempotency_key == key)
-            .options(selectinload(Job.archives))
+            sa.select(Job).where(Job.tenant_id == tenant, Job.idempotency_key == key).options(*SEEN)
         ).scalar_one_or_none()
         if job is None:
             return None

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     UNVERIFIED = 4
+    GATE = 5
     INTERRUPTED = 130
 
 

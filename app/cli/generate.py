@@ -10,8 +10,22 @@ import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
 from app.cli.delivery import FORMAT, Delivery, checked_target, deliver
+from app.cli.job_reports import (
+    AgainstOption,
+    GateOption,
+    LiftOption,
+    MinutesOption,
+    ReportOption,
+    add_to,
+    asked_of,
+    checked_report,
+    gate_refused,
+    save,
+    show_verdict,
+)
 from app.cli.progress import reporter
 from app.cli.terminal import plain, print_json, print_table, stdout
+from app.client_errors import JobFailedError
 from app.client_types import JobRequest
 
 LARGEST_SEED = 2**53 - 1
@@ -91,6 +105,11 @@ def generate(
     min_confidence: ConfidenceOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
+    report: ReportOption = None,
+    gate: GateOption = None,
+    against: AgainstOption = None,
+    lift: LiftOption = False,
+    report_minutes: MinutesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset at DIR.")] = False,
     keep_archive: Annotated[
         bool, typer.Option("--keep-archive", help="Keep the archive too, as DIR.zip.")
@@ -112,9 +131,15 @@ def generate(
         request["encoding"] = encoding_of(encoding, quality)
     if labelled_by is not None or min_confidence is not None:
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
-    target = checked_target(out, force)
+    add_to(request, asked_of(against, lift, report_minutes), gate)
+    target, page = checked_target(out, force), checked_report(report)
     with connected(Whereabouts(server, data, api_key), embed=True) as client, reporter() as shown:
-        delivery = deliver(client, request, target, shown, keep_archive)
+        try:
+            delivery = deliver(client, request, target, shown, keep_archive)
+        except JobFailedError as error:
+            raise gate_refused(client, error, page) from error
+        if page is not None:
+            save(client, delivery.job, page)
     if as_json:
         print_json(summary(delivery))
     else:
@@ -188,6 +213,8 @@ def summary(delivery: Delivery) -> dict[str, Any]:
             {"class": name, "asked": asked, "delivered": delivered}
             for name, asked, delivered in delivery.class_rows()
         ],
+        "verdict": None if delivery.job.report is None else delivery.job.report.verdict,
+        "gate": None if delivery.job.report is None else delivery.job.report.gate,
         "verified": delivery.verification.ok,
         "folder": str(delivery.folder),
         "archive": None if delivery.archive is None else str(delivery.archive),
@@ -203,6 +230,7 @@ def show(delivery: Delivery, out: Path) -> None:
     rows = delivery.class_rows()
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
+    show_verdict(delivery.job.report)
     lines = [
         f"{delivery.job.samples:,} samples in {delivery.generation_seconds:.1f} s "
         f"({delivery.samples_per_second:,.0f} samples/s); {delivery.seconds:.1f} s with waiting, "

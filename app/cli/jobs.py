@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
+from app.cli.job_reports import checked_report, save, show_verdict
 from app.cli.progress import reason_to_wait, reporter
 from app.cli.terminal import plain, print_json, print_table, say, stdout
 from app.client_types import Job
@@ -108,6 +109,26 @@ def download(
     stdout().print(plain(line), soft_wrap=True)
 
 
+@jobs.command("report")
+def report(
+    job: JobArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="File to write, .html or .json."),
+    ] = None,
+    server: ServerOption = None,
+    data: DataOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """Save the report of a job, or show its first line and its gate."""
+    target = checked_report(out)
+    with connected(Whereabouts(server, data, api_key)) as client:
+        found = client.job(job)
+        if found.report is None or target is not None:
+            save(client, found, target or Path(f"{found.id}.html"))
+    show_verdict(found.report)
+
+
 def _models(job: Job) -> str:
     return ", ".join(f"{model.name}@{model.version}" for model in job.models)
 
@@ -128,6 +149,9 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         (f"archive {archive.format}", f"{archive.bytes:,} bytes, SHA-256 {archive.sha256}")
         for archive in job.archives
     ]
+    facts += [("warning", warning) for warning in job.warnings]
+    if job.report is not None:
+        facts.append(("report", job.report.verdict))
     if job.problem is not None:
         facts.append(("problem", str(job.problem.get("detail") or job.problem.get("title"))))
     return facts

@@ -219,6 +219,10 @@ class Job(Base):
     """Runs of the last step: one that ends its workers must not go on for ever."""
     rows_in: Mapped[str] = mapped_column(sa.String(16), server_default="database")
     """A `RowsIn`. Kept here: a setting that changed on the way must not part a job's rows."""
+    report_asked: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """What its report shall measure beside the job itself: an `AskedReport`."""
+    gate: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """Conditions that its report has to meet, as expressions."""
     problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))
@@ -229,6 +233,7 @@ class Job(Base):
     """When the job's unreferenced files and engine rows were removed, after its end."""
 
     archives: Mapped[list[Archive]] = relationship(lazy="raise", order_by="Archive.format")
+    report: Mapped[JobReport | None] = relationship(lazy="raise")
 
 
 class Shard(Base):
@@ -259,6 +264,8 @@ class Shard(Base):
     rows_sha256: Mapped[str | None] = mapped_column(sa.String(64))
     seconds: Mapped[float | None]
     environment: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    work: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """Seconds by kind of work, and refused candidates by reason."""
     done_at: Mapped[datetime | None]
 
 
@@ -349,6 +356,26 @@ class Run(Base):
     finished_at: Mapped[datetime | None]
     swept_at: Mapped[datetime | None]
     """When the files that do not stay and the engine rows were removed, after its end."""
+
+
+class JobReport(Base):
+    """The report of a job, as JSON and as HTML. It stays when the job's gate was not passed."""
+
+    __tablename__ = "job_reports"
+    job_number: Mapped[int] = mapped_column(
+        sa.ForeignKey("jobs.number"), primary_key=True, autoincrement=False
+    )
+    verdict: Mapped[str] = mapped_column(sa.Text)
+    gate: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """A `GateOutcome`, where the job has a gate."""
+    json_key: Mapped[str] = mapped_column(sa.String(200), unique=True)
+    json_bytes: Mapped[int]
+    json_sha256: Mapped[str] = mapped_column(sa.String(64))
+    html_key: Mapped[str] = mapped_column(sa.String(200), unique=True)
+    html_bytes: Mapped[int]
+    html_sha256: Mapped[str] = mapped_column(sa.String(64))
+    seconds: Mapped[float]
+    created_at: Mapped[datetime]
 
 
 class Worker(Base):

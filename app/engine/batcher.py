@@ -98,6 +98,7 @@ class _UnderWay(NamedTuple):
 
     slices: list[_Slice]
     made: Pixels | Arriving
+    began: float
 
 
 class _Turns:
@@ -165,6 +166,8 @@ class Batcher:
         self._lanes = {lane: _Turns() for lane in Lane}
         self._waiting = dict.fromkeys(Lane, 0)
         self._closed = False
+        self._free_at = 0.0
+        """When the device had answered its last batch."""
         self._thread = threading.Thread(target=self._loop, name="device", daemon=True)
         self._thread.start()
 
@@ -232,7 +235,8 @@ class Batcher:
     def _begin(self, slices: list[_Slice]) -> _UnderWay | None:
         """Give the device a batch. None: it is answered already."""
         try:
-            batch = _UnderWay(slices, self._forward(slices))
+            began = time.perf_counter()
+            batch = _UnderWay(slices, self._forward(slices), began)
         except BaseException as error:
             self._fail(slices, error)
             return None
@@ -245,7 +249,11 @@ class Batcher:
         """Wait for a batch, and answer its requests."""
         try:
             made = batch.made if isinstance(batch.made, Pixels) else batch.made.wait()
-            self._answer(batch.slices, made)
+            ended = time.perf_counter()
+            # Given to the device while it was busy with another batch, it only waited until then.
+            seconds = ended - max(batch.began, self._free_at)
+            self._free_at = ended
+            self._answer(batch.slices, made._replace(seconds=seconds))
         except BaseException as error:
             self._fail(batch.slices, error)
 
@@ -306,7 +314,9 @@ class Batcher:
         for piece in slices:
             count = piece.stop - piece.start
             item = piece.item
-            item.parts.append(Pixels(made.pixels[at : at + count], made.finite[at : at + count]))
+            cut = slice(at, at + count)
+            seconds = made.seconds * count / len(made.pixels)
+            item.parts.append(Pixels(made.pixels[cut], made.finite[cut], seconds))
             item.done += count
             at += count
             if item.done == len(item.z) and not item.future.done():
@@ -357,4 +367,5 @@ def _joined(parts: list[Pixels]) -> Pixels:
     return Pixels(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.finite for part in parts]),
+        sum(part.seconds for part in parts),
     )

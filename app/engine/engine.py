@@ -134,8 +134,10 @@ class Engine:
             return
         error = made.exception()
         if error is None:
+            pixels = made.result()
             draw.seat.used[place.device.type] = place.environment
-            draw.succeed(made.result())
+            draw.seat.device_seconds += pixels.seconds
+            draw.succeed(pixels)
         elif isinstance(error, DeviceMemoryError) and self._make_room(draw, place):
             self._begin_again(draw)
         else:
@@ -200,6 +202,8 @@ class Seat:
     precision: str
     used: dict[str, dict[str, str]] = field(default_factory=dict)
     """Type of each device that drew something for this seat → its environment."""
+    device_seconds: float = 0.0
+    """That devices took for this seat; of a batch that others share, its part."""
 
     @property
     def environment(self) -> dict[str, str]:

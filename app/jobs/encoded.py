@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from time import thread_time
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +31,13 @@ class Encoded(NamedTuple):
     payloads: list[bytes]
     file_sha256: list[bytes]
     pixel_sha256: list[bytes]
+    cpu_seconds: float
+    """That it took."""
 
 
 def encoded(candidates: Candidates, pixels: NDArray[np.uint8], encode: Encode) -> Encoded:
     """Files of the candidates that were not refused; pixels is uint8 [n, H, W, C]."""
+    began = thread_time()
     keep = np.flatnonzero(candidates.positions >= 0)
     kept = np.ascontiguousarray(pixels[keep] if len(keep) < len(pixels) else pixels)
     payloads = encode(kept)
@@ -43,4 +47,5 @@ def encoded(candidates: Candidates, pixels: NDArray[np.uint8], encode: Encode) -
         payloads=payloads,
         file_sha256=[sha256(payload).digest() for payload in payloads],
         pixel_sha256=[sha256(image).digest() for image in kept],
+        cpu_seconds=thread_time() - began,
     )

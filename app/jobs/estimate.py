@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from app import catalogue
 from app.db.tables import Archive, Job, JobState
 from app.jobs.encoding import encoding_of
 from app.jobs.pilot import Labelling
@@ -31,6 +32,8 @@ class Estimate(BaseModel):
     seed: int | None
     labelling: Labelling | None = None
     """Candidates that it takes, where a classifier labels them."""
+    warnings: list[str] = []
+    """Why what models of it make is not worth serving."""
 
 
 def estimate(
@@ -67,6 +70,9 @@ def estimate(
         basis=basis,
         seed=seed,
         labelling=labelling,
+        warnings=catalogue.warnings_of_contents(
+            session, tenant, [model.sha256 for model in plan.models]
+        ),
     )
 
 

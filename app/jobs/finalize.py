@@ -1,22 +1,27 @@
-"""The last step of a job: archives from its shards, then `succeeded`."""
+"""The last step of a job: archives from its shards, its report, then `succeeded`.
+
+A job whose report does not meet its gate ends as failed; the report stays.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.datasets.imagefolder import ShardFile, write_imagefolder
+from app.datasets.imagefolder import Digests, ShardFile, write_imagefolder
 from app.datasets.rows import manifest_of
 from app.db.tables import Job, JobState, Shard
-from app.errors import JobStoppedError, PoisonShardError
+from app.errors import GateFailedError, JobStoppedError, PoisonShardError
 from app.jobs import lifecycle
 from app.jobs.plan import Plan
+from app.jobs.report import Finished, Judges, make_report
 from app.storage import LocalStorage
 
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -24,9 +29,13 @@ _LOOK_SECONDS = 0.5
 
 
 def finalize_job(
-    transaction: Transaction, storage: LocalStorage, job_number: int, most_attempts: int
+    transaction: Transaction,
+    storage: LocalStorage,
+    job_number: int,
+    most_attempts: int,
+    judges_of: Callable[[Job], Judges],
 ) -> None:
-    """Build every archive that the job asked for and publish them together.
+    """Build every archive that the job asked for and its report, and publish them together.
 
     Running it twice is harmless: each run writes files of its own, and one run publishes.
     """
@@ -39,21 +48,59 @@ def finalize_job(
             f"Building the archives was begun {most_attempts} times and never finished: it seems "
             "to end the worker that runs it. Look into the worker's log, then submit again."
         )
-    archives: list[lifecycle.StoredArchive] = []
-    published = False
+    written: list[str] = []
+    kept: Sequence[str] = ()
     try:
-        for archive_format in job.formats:
-            archives.append(_build(transaction, storage, job, archive_format))
-        with transaction() as session:
-            published = lifecycle.succeed(session, job_number, archives)
+        archives, delivered = _archives(transaction, storage, job, written)
+        finished = Finished(job, manifest_of(job, storage), archives, delivered)
+        watch = _Watch(transaction, job_number)
+        report = make_report(transaction, storage, finished, judges_of(job), watch)
+        written += report.keys
+        kept = _publish(transaction, job, archives, report)
     finally:
-        if not published:
-            for archive in archives:
-                storage.delete(archive.object_key)
+        storage.delete_all(key for key in written if key not in kept)
+
+
+def _archives(
+    transaction: Transaction, storage: LocalStorage, job: Job, written: list[str]
+) -> tuple[list[lifecycle.StoredArchive], Counter[int]]:
+    """The archives, and of each cell of the plan the samples that are in them."""
+    archives, delivered = [], Counter[int]()
+    for archive_format in job.formats:
+        delivered = Counter()
+        archive = _build(transaction, storage, job, archive_format, delivered)
+        written.append(archive.object_key)
+        archives.append(archive)
+    return archives, delivered
+
+
+def _publish(
+    transaction: Transaction,
+    job: Job,
+    archives: Sequence[lifecycle.StoredArchive],
+    report: lifecycle.StoredReport,
+) -> Sequence[str]:
+    """End the job; the keys of what its rows name now."""
+    if report.gate is None or report.gate.passed:
+        with transaction() as session:
+            published = lifecycle.succeed(session, job.number, archives, report)
+        named = [*(archive.object_key for archive in archives), *report.keys]
+        return named if published else ()
+    problem = GateFailedError(
+        f"{report.gate.sentence} The report says more: GET /v1/jobs/{job.id}/report.html.",
+        gate=report.gate.model_dump(mode="json"),
+    ).problem()
+    with transaction() as session:
+        published = lifecycle.fail_at_gate(session, job.number, report, problem)
+    return report.keys if published else ()
 
 
 def _build(
-    transaction: Transaction, storage: LocalStorage, job: Job, archive_format: str
+    transaction: Transaction,
+    storage: LocalStorage,
+    job: Job,
+    archive_format: str,
+    delivered: Counter[int],
 ) -> lifecycle.StoredArchive:
     began = time.perf_counter()
     key = f"jobs/{job.id}/archives/{archive_format}.{secrets.token_hex(8)}.zip"
@@ -67,12 +114,19 @@ def _build(
             manifest.plan,
             licences,
             _shards(transaction, job.number),
-            manifest.digests(transaction),
+            _counted(manifest.digests(transaction), delivered),
             _Watch(transaction, job.number),
         )
     return lifecycle.StoredArchive(
         archive_format, key, writer.bytes, writer.sha256, entries, time.perf_counter() - began
     )
+
+
+def _counted(pages: Digests, delivered: Counter[int]) -> Digests:
+    """The pages; what goes by is counted by its cell."""
+    for page in pages:
+        delivered.update(cell for _, cell, _ in page)
+        yield page
 
 
 def _licences(session: Session, job: Job) -> list[str]:

@@ -22,10 +22,11 @@ from app.datasets.database_rows import insert_samples
 from app.datasets.manifest import SampleRow
 from app.datasets.parquet_rows import RowsFile
 from app.db.session import now
-from app.db.tables import LIVE, Archive, Job, JobState, RowsIn, Shard
+from app.db.tables import LIVE, Archive, Job, JobReport, JobState, RowsIn, Shard
 from app.errors import NotCancellableError, PoisonShardError
 from app.jobs.dispatch import Dispatcher
 from app.jobs.plan import Plan
+from app.quality.gate import Condition, GateOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class StoredShard:
     refused: int
     seconds: float
     environment: dict[str, Any]
+    work: dict[str, Any]
     rows_file: RowsFile | None = None
     """Where the rows are, when they are not for the database."""
 
@@ -78,6 +80,26 @@ class StoredArchive:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report that is stored as JSON and as HTML; `gate` says whether the job may succeed."""
+
+    verdict: str
+    gate: GateOutcome | None
+    json_key: str
+    json_bytes: int
+    json_sha256: str
+    html_key: str
+    html_bytes: int
+    html_sha256: str
+    seconds: float
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Of both objects."""
+        return self.json_key, self.html_key
+
+
 def submit(
     session: Session,
     dispatcher: Dispatcher,
@@ -89,6 +111,8 @@ def submit(
     fingerprint: str,
     idempotency_key: str | None,
     rows_in: RowsIn = RowsIn.DATABASE,
+    report: dict[str, Any] | None = None,
+    gate: Sequence[Condition] = (),
 ) -> Job:
     """Write the job, its ledger of shards and its first queued shards: one transaction."""
     job = Job(
@@ -101,6 +125,8 @@ def submit(
         shards=plan.shards,
         shard_window=window,
         rows_in=rows_in.value,
+        report_asked=report,
+        gate=[str(condition) for condition in gate] or None,
         samples_done=0,
         shards_done=0,
         refused=0,
@@ -108,6 +134,7 @@ def submit(
         fingerprint=fingerprint,
         created_at=now(session),
         archives=[],
+        report=None,
     )
     session.add(job)
     session.flush()
@@ -253,6 +280,7 @@ def _mark_done(session: Session, lease: Lease, stored: StoredShard) -> bool:
             drawn=len(stored.rows),
             seconds=stored.seconds,
             environment=stored.environment,
+            work=stored.work,
         )
     )
     return _count(done) == 1
@@ -270,8 +298,13 @@ def begin_finalization(session: Session, job_number: int) -> Job | None:
     ).scalar_one_or_none()
 
 
-def succeed(session: Session, job_number: int, archives: Sequence[StoredArchive]) -> bool:
-    """Publish the archives and end the job. False: it has ended already."""
+def succeed(
+    session: Session,
+    job_number: int,
+    archives: Sequence[StoredArchive],
+    report: StoredReport,
+) -> bool:
+    """Publish archives and report and end the job. False: it has ended already."""
     moment = now(session)
     if not _transition(
         session, job_number, (JobState.FINALIZING,), JobState.SUCCEEDED, finished_at=moment
@@ -290,7 +323,34 @@ def succeed(session: Session, job_number: int, archives: Sequence[StoredArchive]
                 created_at=moment,
             )
         )
+    session.add(_row_of(job_number, report, moment))
     return True
+
+
+def fail_at_gate(
+    session: Session, job_number: int, report: StoredReport, problem: dict[str, Any]
+) -> bool:
+    """End a job whose gate is not passed, and keep its report. False: it has ended already."""
+    if not fail(session, job_number, problem):
+        return False
+    session.add(_row_of(job_number, report, now(session)))
+    return True
+
+
+def _row_of(job_number: int, report: StoredReport, moment: datetime) -> JobReport:
+    return JobReport(
+        job_number=job_number,
+        verdict=report.verdict,
+        gate=report.gate.model_dump(mode="json") if report.gate else None,
+        json_key=report.json_key,
+        json_bytes=report.json_bytes,
+        json_sha256=report.json_sha256,
+        html_key=report.html_key,
+        html_bytes=report.html_bytes,
+        html_sha256=report.html_sha256,
+        seconds=report.seconds,
+        created_at=moment,
+    )
 
 
 def fail(session: Session, job_number: int, problem: dict[str, Any]) -> bool:

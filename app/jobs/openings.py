@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from models.verdicts import Verdicts
 
+NOT_FINITE = "not-finite"
+"""The reason of candidates that hold a NaN or an infinity."""
 FEWEST_OWED = 100
 """A shard that owes fewer samples of a model may draw as many candidates as one that owes these:
 of few, luck decides too much."""
@@ -69,7 +71,7 @@ class Openings:
         labels: NDArray[np.int64],
     ) -> None:
         reasons = {
-            "not-finite": ~finite,
+            NOT_FINITE: ~finite,
             "low-confidence": finite & ~sure,
             "other-class-full": sure & (filled < 0),
         }
@@ -79,7 +81,7 @@ class Openings:
     def dry(self, classes: Sequence[str], model: str, judge: str) -> str:
         """A sentence on what could not be filled, and the figures behind it."""
         drawn = sum(self.labelled.values()) + sum(
-            self.refused[name] for name in ("not-finite", "low-confidence")
+            self.refused[name] for name in (NOT_FINITE, "low-confidence")
         )
         short = ", ".join(
             f"{classes[label]!a} ({count} missing, {self.labelled[label]} labelled so)"

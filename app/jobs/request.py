@@ -14,6 +14,7 @@ from app.errors import (
     UnknownClassError,
     ValidationError,
 )
+from app.jobs.asked_report import AskedReport, Gate
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
 from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
 from app.jobs.plan import (
@@ -65,6 +66,14 @@ class JobRequest(BaseModel):
         default=PNG, description="of the image files: `png`, `webp`, `jpeg`, or one with options"
     )
     formats: list[Format] = Field(default=["imagefolder"], min_length=1, max_length=8)
+    report: AskedReport | None = Field(
+        default=None,
+        description="what the job's report shall hold beside what the job itself shows",
+    )
+    gate: Gate | None = Field(
+        default=None,
+        description="conditions on the figures of the report; a job that does not meet them fails",
+    )
 
     def sources(self) -> list[WeightedModel]:
         """The models asked for; exactly one of `model` and `models` may be given."""

@@ -12,7 +12,7 @@ stream goes to the earliest sample of the class that it was labelled as; see `Op
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from app.datasets.encoders import Encode, encoder_of
 from app.datasets.manifest import Layout, SampleRow
 from app.errors import DryClassError
 from app.jobs.encoded import Candidates, Encoded, encoded
-from app.jobs.openings import Openings, most_candidates
+from app.jobs.openings import NOT_FINITE, Openings, most_candidates
 from app.jobs.plan import Plan, PlannedClassifier, Shard
 from models.latents import normal
 from models.verdicts import Verdicts
@@ -162,8 +162,16 @@ class ShardRun:
     label: Label | None = None
     """Needed where the plan is labelled by a classifier."""
     rows: list[SampleRow] = field(default_factory=list)
-    refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why candidates were refused → how many."""
     seconds: float = 0.0
+    encoding_seconds: float = 0.0
+    """Of processors."""
+
+    @property
+    def refused(self) -> int:
+        """Candidates that were drawn and not used."""
+        return self.reasons.total()
 
     def write(self, members: Members) -> None:
         """Draw every sample of the shard into the file.
@@ -179,6 +187,7 @@ class ShardRun:
         self.seconds = time.perf_counter() - began
 
     def _store(self, members: Members, layout: Layout, batch: Encoded) -> None:
+        self.encoding_seconds += batch.cpu_seconds
         indices = (self.shard.first + batch.positions).tolist()
         cells = self.shard.cells[batch.positions].tolist()
         offsets = members.add_all(list(map(layout.file_name, indices, cells)), batch.payloads)
@@ -237,7 +246,7 @@ class ShardRun:
                         yield replace(candidates, positions=positions), batch.pixels
             first += len(wanted)
             wanted = np.concatenate(refused)
-            self.refused += len(wanted)
+            self.reasons[NOT_FINITE] += len(wanted)
 
     def _fill_labelled(
         self, model: int, wanted: NDArray[np.int64], judge: PlannedClassifier
@@ -259,7 +268,7 @@ class ShardRun:
                 if not openings.missing:
                     break
                 self.report(len(self.rows))  # a search that finds nothing has to end when told
-        self.refused += openings.refused.total()
+        self.reasons += openings.refused
         if openings.missing:
             raise self._dry_labelled(model, openings, judge)
 
@@ -303,7 +312,7 @@ class ShardRun:
             f"{self.refused} were refused because their values were not finite (NaN or "
             "infinite). The checkpoint is likely broken: train or register it again.",
             missing=short,
-            refused={"not-finite": self.refused},
+            refused={NOT_FINITE: self.refused},
         )
 
     def _dry_labelled(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.db.session import connection_name, cut_off, now
-from app.db.tables import TERMINAL, Archive, Job, JobState, Sample, Shard, Worker
+from app.db.tables import TERMINAL, Archive, Job, JobReport, JobState, Sample, Shard, Worker
 from app.jobs.dispatch import QUEUE, RUNS_QUEUE, Dispatcher
 from app.storage import LocalStorage
 
@@ -52,7 +52,8 @@ def sweep_ended_jobs(
     """Clean up behind jobs that have ended since the last sweep; returns their ids.
 
     A succeeded job keeps its archives, shards and rows; a failed or cancelled one keeps only
-    its job row and problem. The engine's rows go in both cases.
+    its job row and problem, and the report of one that did not pass its gate. The engine's rows
+    go in both cases.
     """
     with transaction() as session:
         ended = session.execute(
@@ -101,6 +102,10 @@ def remove_unreferenced(transaction: Transaction, storage: LocalStorage, job_id:
                 session.execute(
                     sa.select(named).where(Shard.job_number == number, named.is_not(None))
                 ).scalars()
+            )
+        for named in (JobReport.json_key, JobReport.html_key):
+            kept |= set(
+                session.execute(sa.select(named).where(JobReport.job_number == number)).scalars()
             )
         kept |= set(
             session.execute(

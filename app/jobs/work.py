@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +20,12 @@ from sqlalchemy.orm import Session
 from app.datasets.parquet_rows import store_rows
 from app.datasets.zip_writer import ZipWriter
 from app.db.session import transaction
-from app.db.tables import RowsIn
+from app.db.tables import Job, RowsIn
 from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableError
 from app.jobs import finalize, lifecycle
+from app.jobs.asked_report import AskedReport
 from app.jobs.dispatch import Dispatcher
+from app.jobs.report import Evaluated, Finished, Judges, KeepGoing, no_evaluation
 from app.jobs.shard import ShardRun, Submits
 from app.settings import Settings
 from app.storage import LocalStorage
@@ -42,6 +45,10 @@ class JobSeat(Submits, Protocol):
     def environment(self) -> dict[str, str]:
         """Device and versions that made the images so far, for the manifest."""
 
+    @property
+    def device_seconds(self) -> float:
+        """That devices took for these images so far."""
+
     def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
         """The verdict of a classifier, by its SHA-256, on each image."""
 
@@ -57,6 +64,8 @@ class JobEngine(Protocol):
         """The engine as one run of a shard of that job sees it."""
 
 
+EvaluateHere = Callable[["WorkerContext", Finished, AskedReport, KeepGoing], Evaluated]
+"""Holds the samples of a job against real images, in a process beside the worker's."""
 CommitStep = Callable[[Callable[[Session], bool]], bool]
 """Runs a function in one transaction together with the durable engine's own record of it."""
 
@@ -73,6 +82,7 @@ class WorkerContext:
     engine: JobEngine
     commit_step: CommitStep
     encoders: Executor
+    evaluate: EvaluateHere = no_evaluation
     stopping: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Condition = field(default_factory=threading.Condition)
     _running: int = 0
@@ -126,9 +136,18 @@ def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
 
 
 def finalize_job(context: WorkerContext, job_number: int) -> None:
-    """Build a job's archives and end it."""
+    """Build a job's archives and its report, and end it."""
+
+    def judges_of(job: Job) -> Judges:
+        seat = context.engine.for_job(job.id, "float32")
+        return Judges(seat.label, partial(context.evaluate, context))
+
     finalize.finalize_job(
-        context.transaction, context.storage, job_number, context.settings.shard_attempts
+        context.transaction,
+        context.storage,
+        job_number,
+        context.settings.shard_attempts,
+        judges_of,
     )
 
 
@@ -158,6 +177,10 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
         refused=run.refused,
         seconds=run.seconds,
         environment=seat.environment,
+        work={
+            "seconds": {"device": seat.device_seconds, "encoding": run.encoding_seconds},
+            "refused": dict(run.reasons),
+        },
         rows_file=store_rows(context.storage, lease.rows_key, run.rows) if in_file else None,
     )
 

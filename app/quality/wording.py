@@ -48,11 +48,16 @@ def span(interval: Ends | None, *, per_cent: bool = True, signed: bool = False) 
     if signed:
         text = f"{points(interval.low)} … {points(interval.high)}"
     elif per_cent:
-        text = f"{100 * interval.low:.1f} … {100 * interval.high:.1f} %"
+        text = ends_of(interval)
     else:
         text = f"{number(interval.low)} … {number(interval.high)}"
     level = getattr(interval, "confidence", None)
     return text if level is None else f"{text} ({100 * level:g} %)"
+
+
+def ends_of(interval: Ends) -> str:
+    """Both ends of an interval of shares: `93.1 … 95.2 %`."""
+    return f"{100 * interval.low:.1f} … {100 * interval.high:.1f} %"
 
 
 def value_of(name: str, value: float | None) -> str:

@@ -91,7 +91,8 @@ def _named_files(connection: sa.Connection) -> set[str]:
     named = _rows(
         connection,
         "SELECT object_key FROM shards UNION SELECT rows_key FROM shards"
-        " UNION SELECT object_key FROM archives",
+        " UNION SELECT object_key FROM archives"
+        " UNION SELECT json_key FROM job_reports UNION SELECT html_key FROM job_reports",
     )
     return {row["object_key"] for row in named if row["object_key"]}
 

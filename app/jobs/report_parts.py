@@ -1,0 +1,187 @@
+"""The parts of a job's report that follow from its rows: what was asked, who drew, what to say."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+from sqlalchemy.orm import Session
+
+from app import catalogue
+from app.db.tables import Job, Model
+from app.jobs.encoding import PNG, Jpeg, Webp
+from app.jobs.lifecycle import StoredArchive
+from app.jobs.plan import Plan, PlannedModel
+from app.jobs.report_cost import Work
+from app.quality.curves import curves_of
+from app.quality.document import ClassRow, JobPart, ModelPart, StoredFile
+from app.quality.wording import ends_of, share
+from models.evaluation.results import Evaluation, Figure
+
+MANY_DUPLICATES = 0.1
+"""Share of near duplicates from which the verdict speaks of them."""
+LOW_AGREEMENT = 0.6
+"""Label agreement below which the verdict is that labels are wrong."""
+
+
+def job_part(
+    job: Job,
+    plan: Plan,
+    delivered: Mapping[int, int],
+    work: Work,
+    archives: Sequence[StoredArchive],
+    looked_at: int,
+) -> JobPart:
+    """delivered: cell of the plan → samples that are in the dataset."""
+    there = [0] * len(plan.classes)
+    for cell, count in delivered.items():
+        there[plan.cells[cell].label] += count
+    return JobPart(
+        id=job.id,
+        seed=plan.seed,
+        samples=sum(there),
+        classes=tuple(
+            ClassRow(name=name, asked=asked, delivered=there[plan.classes.index(name)])
+            for name, asked in plan.samples_per_class.items()
+        ),
+        candidates=sum(there) + job.refused,
+        refused={reason: count for reason, count in work.refused.items() if count},
+        encoding=plan.encoding.format,
+        labelled_by=plan.labelled_by.ref if plan.labelled_by else None,
+        looked_at=looked_at,
+        files=tuple(
+            StoredFile(name=a.format, bytes=a.bytes, sha256=a.sha256, seconds=round(a.seconds, 3))
+            for a in archives
+        ),
+        created=job.created_at,
+        started=job.started_at,
+        request=request_of(job, plan),
+    )
+
+
+def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
+    """A request that gives the same plan: models pinned by version, the seed given."""
+    request: dict[str, Any] = {
+        "models": [{"model": model.ref, "weight": model.weight} for model in plan.models],
+    }
+    if plan.cells[0].condition < 0 and plan.labelled_by is None:
+        request["samples"] = plan.samples
+    else:
+        request["samples_per_class"] = plan.samples_per_class
+    if plan.labelled_by is not None:
+        request["labelled_by"] = {
+            "classifier": plan.labelled_by.ref,
+            "min_confidence": plan.labelled_by.min_confidence,
+        }
+    request["seed"] = plan.seed
+    if plan.encoding != PNG:
+        request["encoding"] = plan.encoding.model_dump()
+    request["formats"] = list(job.formats)
+    if job.report_asked is not None:
+        request["report"] = job.report_asked
+    if job.gate:
+        request["gate"] = list(job.gate)
+    return request
+
+
+def again_of(job: Job, plan: Plan) -> tuple[str, ...]:
+    """How to make it again: a command where one can say it, and a request."""
+    body = json.dumps(request_of(job, plan), indent=2, ensure_ascii=False)
+    request = f"POST /v1/jobs\nContent-Type: application/json\n\n{body}"
+    return (request,) if len(plan.models) > 1 else (_command(plan), request)
+
+
+def _command(plan: Plan) -> str:
+    words = ["synthloom", "generate", plan.models[0].ref]
+    if plan.cells[0].condition < 0 and plan.labelled_by is None:
+        words += ["--samples", str(plan.samples)]
+    else:
+        for name, count in plan.samples_per_class.items():
+            words += ["--class", f"{name}={count}"]
+    if plan.labelled_by is not None:
+        words += ["--labelled-by", plan.labelled_by.ref]
+        words += ["--min-confidence", f"{plan.labelled_by.min_confidence:g}"]
+    words += ["--seed", str(plan.seed)]
+    if plan.encoding != PNG:
+        words += ["--encoding", plan.encoding.format]
+    if isinstance(plan.encoding, Jpeg | Webp) and plan.encoding.quality is not None:
+        words += ["--quality", str(plan.encoding.quality)]
+    return shlex.join([*words, "--out", "dataset"])
+
+
+def model_parts(session: Session, job: Job, plan: Plan) -> tuple[ModelPart, ...]:
+    """The models of a job as they are registered; one that was deleted since, by its plan alone."""
+    weights = sum(model.weight for model in plan.models)
+    return tuple(
+        _model_part(
+            planned,
+            planned.weight / weights,
+            catalogue.by_content(session, job.tenant_id, planned.sha256),
+        )
+        for planned in plan.models
+    )
+
+
+def _model_part(planned: PlannedModel, weight: float, row: Model | None) -> ModelPart:
+    known = {"name": planned.name, "version": planned.version, "sha256": planned.sha256}
+    if row is None:
+        return ModelPart(**known, weight=weight, family="?", architecture="?", licence="unknown")
+    spec = catalogue.spec_of(row)
+    return ModelPart(
+        **known,
+        weight=weight,
+        family=spec.family,
+        architecture=spec.architecture,
+        licence=spec.licence,
+        description=spec.description,
+        figures=spec.figures,
+        training={name: v for name, v in spec.training.items() if name != "curves"},
+        warnings=tuple(catalogue.warnings_of(row)),
+        curves=curves_of(spec.training),
+    )
+
+
+def warnings_of(models: Sequence[ModelPart], evaluation: Evaluation | None) -> tuple[str, ...]:
+    """What a reader has to know before the figures."""
+    own = [
+        f"{model.name}@{model.version} is degenerate: {warning}"
+        for model in models
+        for warning in model.warnings
+    ]
+    return (*own, *(evaluation.warnings if evaluation else ()))
+
+
+def verdict_of(
+    job: JobPart,
+    models: Sequence[ModelPart],
+    figures: Mapping[str, Figure],
+    evaluation: Evaluation | None,
+) -> str:
+    """One sentence, or two: what the samples are worth, as far as it was measured."""
+    if evaluation is not None:
+        return evaluation.verdict
+    asked = sum(row.asked for row in job.classes)
+    there = f"{job.samples:,} of {asked:,} samples are there"
+    duplicates = figures["near_duplicates"].value
+    if any(model.warnings for model in models):
+        return f"{there}, but a model that drew them is not worth serving: see the warnings."
+    if duplicates is not None and duplicates >= MANY_DUPLICATES:
+        return (
+            f"{there}, but {share(duplicates)} of those looked at hardly differ from another one: "
+            "the model has collapsed, or nearly so."
+        )
+    return f"{there}. {_agreement(figures['label_agreement'])}"
+
+
+def _agreement(figure: Figure) -> str:
+    if figure.value is None:
+        return "Whether they are what their labels say was not measured."
+    ends = figure.interval
+    interval = f" ({100 * ends.confidence:g} % interval: {ends_of(ends)})" if ends else ""
+    found = f"{share(figure.value)} of {figure.synthetic:,}{interval}"
+    if figure.value < LOW_AGREEMENT:
+        return f"Their labels are often wrong: {figure.backbone} agrees with {found}."
+    return f"{figure.backbone} agrees with the labels of {found}."

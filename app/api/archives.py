@@ -16,6 +16,7 @@ from app.api.models import PNG
 from app.api.services import Provided, Services, Tenant
 from app.datasets.contact_sheet import contact_sheet
 from app.datasets.decoding import decode
+from app.datasets.exports.formats import RENDERINGS
 from app.datasets.manifest import StoredRow
 from app.datasets.rows import manifest_of
 from app.db.tables import TERMINAL, Archive, Job
@@ -29,6 +30,10 @@ SAMPLE: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind.media_type: {} for kind in (Png, Webp, Jpeg)}}
 }
 
+ARCHIVES: dict[str, dict[str, Any]] = {
+    rendering.media_type: {} for rendering in RENDERINGS.values()
+}
+
 _PREVIEW_COLUMNS = 10
 _PREVIEW_CLASSES = 50
 _PREVIEW_LOOKED_AT = 2_000
@@ -38,7 +43,7 @@ _PREVIEW_LOOKED_AT = 2_000
 @router.get(
     "/{job_id}/archives/{archive_format}",
     response_class=Response,
-    responses={200: {"content": {"application/zip": {}}}, 206: {"description": "a part of it"}},
+    responses={200: {"content": ARCHIVES}, 206: {"description": "a part of it"}},
 )
 def get_archive(
     services: Provided, tenant: Tenant, job_id: str, archive_format: str, request: Request
@@ -60,10 +65,11 @@ def get_archive(
     }
     if not_modified(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    rendering = RENDERINGS[archive.format]
     return Download(
         path,
-        media_type="application/zip",
-        filename=f"{job.id}-{archive_format}.zip",
+        media_type=rendering.media_type,
+        filename=f"{job.id}-{archive_format}.{rendering.extension}",
         headers=headers,
     )
 

@@ -18,7 +18,6 @@ from app.client_types import Job, JobRequest
 from app.datasets.unpack import is_dataset, unpack
 from app.datasets.verify import Verification, verify
 
-FORMAT = "imagefolder"
 SHOWN_PROBLEMS = 3
 UNSUSPICIOUS_SECONDS = 3.0
 """A job may be queued that long before it is asked whether there is a worker at all."""
@@ -96,7 +95,7 @@ def deliver(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as staging:
         archive, folder = Path(staging) / "archive.zip", Path(staging) / "dataset"
-        client.download(job, FORMAT, archive, reporter.received)
+        client.download(job, request["formats"][0], archive, reporter.received)
         verification = _unpacked(job, archive, folder, reporter)
         _put_in_place(folder, target, Path(staging) / "replaced")
         kept = _keep(archive, target) if keep_archive else None
@@ -133,7 +132,7 @@ def _cancelled(client: Client, request: JobRequest, key: str) -> str:
 
 
 def _unpacked(job: Job, archive: Path, folder: Path, reporter: Reporter) -> Verification:
-    offered = job.archive(FORMAT)
+    offered = job.archive(job.formats[0])
     expected = offered.entries if offered is not None else job.samples + 2
     count = unpack(archive, folder, lambda done: reporter.files("Unpacked", done, expected))
     reporter.files("Unpacked", count, count)

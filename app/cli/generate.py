@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
-from app.cli.delivery import FORMAT, Delivery, checked_target, deliver
+from app.cli.delivery import Delivery, checked_target, deliver
 from app.cli.job_reports import (
     AgainstOption,
     GateOption,
@@ -29,6 +29,30 @@ from app.client_errors import JobFailedError
 from app.client_types import JobRequest
 
 LARGEST_SEED = 2**53 - 1
+
+
+class Layout(StrEnum):
+    """How the samples lie in the folder."""
+
+    IMAGEFOLDER = "imagefolder"
+    WEBDATASET = "webdataset"
+    PARQUET = "parquet"
+    NPZ = "npz"
+
+    @property
+    def reader(self) -> str:
+        """What reads a folder of it; `{}` stands for its path."""
+        return {
+            Layout.IMAGEFOLDER: "torchvision.datasets.ImageFolder({!r})",
+            Layout.WEBDATASET: "webdataset.WebDataset over the .tar files in {}",
+            Layout.PARQUET: "datasets.load_dataset({!r})",
+            Layout.NPZ: "numpy.load of the .npy files in {}",
+        }[self]
+
+
+LayoutOption = Annotated[
+    Layout, typer.Option("--format", help="How the samples lie in DIR: for which reader.")
+]
 
 
 class ImageFormat(StrEnum):
@@ -105,6 +129,7 @@ def generate(
     min_confidence: ConfidenceOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
+    layout: LayoutOption = Layout.IMAGEFOLDER,
     report: ReportOption = None,
     gate: GateOption = None,
     against: AgainstOption = None,
@@ -127,6 +152,7 @@ def generate(
     is started for the length of this command. Ctrl-C cancels the job.
     """
     request = request_of(model, per_class, classes or [], samples, seed)
+    request["formats"] = [layout.value]
     if encoding is not ImageFormat.PNG or quality is not None:
         request["encoding"] = encoding_of(encoding, quality)
     if labelled_by is not None or min_confidence is not None:
@@ -154,7 +180,7 @@ def request_of(
         raise typer.BadParameter(
             "Say how many with one of --per-class N, --class NAME=N or --samples N."
         )
-    request = JobRequest(model=model, formats=[FORMAT])
+    request = JobRequest(model=model, formats=["imagefolder"])
     if samples is not None:
         request["samples"] = samples
     else:
@@ -202,7 +228,7 @@ def quotas(classes: list[str]) -> dict[str, int]:
 
 def summary(delivery: Delivery) -> dict[str, Any]:
     """What a program wants to know."""
-    archive = delivery.job.archive(FORMAT)
+    archive = delivery.job.archive(delivery.job.formats[0])
     return {
         "job": delivery.job.id,
         "state": delivery.job.state.value,
@@ -227,6 +253,7 @@ def summary(delivery: Delivery) -> dict[str, Any]:
 
 def show(delivery: Delivery, out: Path) -> None:
     """What a person wants to know."""
+    reader = Layout(delivery.job.formats[0]).reader
     rows = delivery.class_rows()
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
@@ -235,7 +262,7 @@ def show(delivery: Delivery, out: Path) -> None:
         f"{delivery.job.samples:,} samples in {delivery.generation_seconds:.1f} s "
         f"({delivery.samples_per_second:,.0f} samples/s); {delivery.seconds:.1f} s with waiting, "
         f"download and check. Seed {delivery.job.seed}.",
-        f"Every file is verified. Read them with torchvision.datasets.ImageFolder({str(out)!r}).",
+        f"Every file is verified. Read them with {reader.format(str(out))}.",
     ]
     if delivery.archive is not None:
         lines.append(f"The archive is {out.with_name(delivery.archive.name)}.")

@@ -54,6 +54,7 @@ class Description(Described):
     samples_per_class: dict[str, int]
     image: DescribedImage
     encoding: Encoding = PNG
+    layout: Literal["imagefolder", "webdataset", "parquet", "npz"] = "imagefolder"
     models: list[DescribedModel] = []
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from PIL import Image
 from app.datasets.checksums import read_checksums
 from app.datasets.decoding import decode
 from app.datasets.description import Description, read_description
+from app.datasets.exports.labels import labels_in
 from app.datasets.ledger import Ledger, TakenError
 from app.datasets.manifest_file import Hashes, ManifestFile
 from app.datasets.members import (
@@ -122,9 +123,31 @@ class _Check:
             self._on_file(self._found.files)
         for path in self._ledger.left():
             self._found.report(f"{_shown(path)} is listed in {CHECKSUMS} but missing.")
-        for path in self._manifest.left() if self._manifest else ():
+        if self._in_files and self._manifest is not None:
+            self._found.report("Only an imagefolder archive can be compared with a manifest.")
+        for path in self._manifest.left() if self._manifest and not self._in_files else ():
             self._found.report(f"{_shown(path)} is listed in the manifest but missing.")
+        if self._in_files:
+            self._count_labels()
         self._compare_counts()
+
+    @property
+    def _in_files(self) -> bool:
+        """Whether samples lie in tar, Parquet or array files instead of image files."""
+        return self._description is not None and self._description.layout != "imagefolder"
+
+    def _count_labels(self) -> None:
+        assert self._description is not None
+        classes = list(self._description.directories)
+        try:
+            labels = labels_in(self._members, self._description.layout)
+        except DamagedError as error:
+            self._found.report(f"{self._found.path.name} {error}.")
+            return
+        self._found.images = labels.total()
+        for label, count in labels.items():
+            known = 0 <= label < len(classes)
+            self._delivered[classes[label] if known else f"label {label}"] += count
 
     def _check_member(self, member: Member) -> None:
         try:
@@ -165,7 +188,7 @@ class _Check:
 
     def _check_file(self, member: Member, expected: bytes) -> None:
         directory, _, name = member.path.rpartition("/")
-        if self._description is None or not directory:
+        if self._description is None or not directory or self._in_files:
             self._check_hash(member, expected)
         elif directory not in self._class_of or not name.endswith(
             f".{self._description.encoding.extension}"

@@ -8,14 +8,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.datasets.imagefolder import Digests, ShardFile, write_imagefolder
+from app.datasets.exports.content import ShardFile, Stored, stored
+from app.datasets.exports.formats import IMAGEFOLDER, RENDERINGS, write_export
+from app.datasets.imagefolder import Digests, write_imagefolder
+from app.datasets.manifest import Manifest, StoredRow
 from app.datasets.rows import manifest_of
 from app.db.tables import Job, JobState, Shard
 from app.errors import GateFailedError, JobStoppedError, PoisonShardError
@@ -103,20 +107,23 @@ def _build(
     delivered: Counter[int],
 ) -> lifecycle.StoredArchive:
     began = time.perf_counter()
-    key = f"jobs/{job.id}/archives/{archive_format}.{secrets.token_hex(8)}.zip"
+    extension = RENDERINGS[archive_format].extension
+    key = f"jobs/{job.id}/archives/{archive_format}.{secrets.token_hex(8)}.{extension}"
     with transaction() as session:
         licences = _licences(session, job)
     manifest = manifest_of(job, storage)
+    shards = _shards(transaction, job.number)
+    watch = _Watch(transaction, job.number)
     with storage.create(key) as writer:
-        entries = write_imagefolder(
-            writer,
-            storage,
-            manifest.plan,
-            licences,
-            _shards(transaction, job.number),
-            _counted(manifest.digests(transaction), delivered),
-            _Watch(transaction, job.number),
-        )
+        if archive_format == IMAGEFOLDER:
+            digests = _counted(manifest.digests(transaction), delivered)
+            entries = write_imagefolder(
+                writer, storage, manifest.plan, licences, shards, digests, watch
+            )
+        else:
+            rows = _Rows(transaction, manifest, watch)
+            samples = _counted_rows(stored(manifest.plan, shards, rows, storage), delivered)
+            entries = write_export(writer, archive_format, manifest.plan, licences, samples)
     return lifecycle.StoredArchive(
         archive_format, key, writer.bytes, writer.sha256, entries, time.perf_counter() - began
     )
@@ -127,6 +134,13 @@ def _counted(pages: Digests, delivered: Counter[int]) -> Digests:
     for page in pages:
         delivered.update(cell for _, cell, _ in page)
         yield page
+
+
+def _counted_rows(shards: Iterable[Stored], delivered: Counter[int]) -> Iterator[Stored]:
+    """The samples of each shard, counted by their cells as they go by."""
+    for shard in shards:
+        delivered.update(row.cell for row in shard.rows)
+        yield shard
 
 
 def _licences(session: Session, job: Job) -> list[str]:
@@ -152,6 +166,22 @@ def _shards(transaction: Transaction, job_number: int, page_size: int = 500) -> 
             after = index
         if len(page) < page_size:
             return
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Reads rows of the manifest, each range in a transaction of its own."""
+
+    transaction: Transaction
+    manifest: Manifest
+    keep_going: Callable[[], None]
+
+    def __call__(self, after: int, limit: int) -> list[StoredRow]:
+        self.keep_going()
+        if not limit:
+            return []
+        with self.transaction() as session:
+            return self.manifest.rows.read(session, after, limit)
 
 
 class _Watch:

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    field_validator,
+)
 
 from app.errors import (
     JobTooLargeError,
@@ -33,7 +41,7 @@ MAX_SEED = 2**53 - 1
 """Largest seed: the largest integer that every JSON reader keeps exactly."""
 
 ModelRef = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100)]
-Format = Literal["imagefolder"]
+Format = Literal["imagefolder", "webdataset", "parquet", "npz"]
 
 
 class WeightedModel(BaseModel):
@@ -65,7 +73,10 @@ class JobRequest(BaseModel):
     encoding: AskedEncoding = Field(
         default=PNG, description="of the image files: `png`, `webp`, `jpeg`, or one with options"
     )
-    formats: list[Format] = Field(default=["imagefolder"], min_length=1, max_length=8)
+    formats: list[Format] = Field(
+        default=["imagefolder"], min_length=1, max_length=8, description="archives to build"
+    )
+
     report: AskedReport | None = Field(
         default=None,
         description="what the job's report shall hold beside what the job itself shows",
@@ -74,6 +85,12 @@ class JobRequest(BaseModel):
         default=None,
         description="conditions on the figures of the report; a job that does not meet them fails",
     )
+
+    @field_validator("formats")
+    @classmethod
+    def _once(cls, formats: list[Format]) -> list[Format]:
+        """Each archive is built once, however often it is asked for."""
+        return list(dict.fromkeys(formats))
 
     def sources(self) -> list[WeightedModel]:
         """The models asked for; exactly one of `model` and `models` may be given."""

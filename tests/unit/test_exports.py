@@ -17,6 +17,7 @@ import pytest
 from app.datasets.exports.content import ShardFile, stored
 from app.datasets.exports.ustar import headers, members
 from app.datasets.manifest import StoredRow
+from app.datasets.verify import verify
 from app.errors import DamagedShardError
 from app.jobs.encoding import Encoding, Jpeg, Png, Webp
 from app.jobs.plan import Plan
@@ -177,3 +178,39 @@ def test_every_class_is_named_though_none_of_it_was_asked_for(tmp_path: Path) ->
     assert Counter(made.labels) == {0: 6, 2: 5}
     read = np.load(io.BytesIO(made.export("npz")), allow_pickle=False)
     assert read["classes"].tolist() == ["class-0", "class-1", "class-2"]
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+@pytest.mark.parametrize("made", CASES[:1], indirect=True)
+def test_verification_counts_the_labels_that_are_there(
+    made: Made, export: str, tmp_path: Path
+) -> None:
+    folder = unpacked(made.export(export), tmp_path / "out")
+    assert verify(folder).problems == []
+    document = (folder / "dataset.json").read_text()
+    spoilt = document.replace('"class-0": 6', '"class-0": 5').replace(
+        '"samples": 11', '"samples": 10'
+    )
+    assert spoilt != document
+    (folder / "dataset.json").write_text(spoilt)
+    sums = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    digest = hashlib.sha256(spoilt.encode()).hexdigest()
+    (folder / "SHA256SUMS").write_text("".join([*sums[:-1], f"{digest}  dataset.json\n"]))
+    assert verify(folder).problems == [
+        "Class class-0 has 6 images, not the 5 that dataset.json states."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("export", "name"),
+    [("webdataset", "train-000000.tar"), ("parquet", "data/train-00000-of-00001.parquet")],
+)
+@pytest.mark.parametrize("made", CASES[:1], indirect=True)
+def test_a_file_that_its_reader_cannot_read_is_named(
+    made: Made, export: str, name: str, tmp_path: Path
+) -> None:
+    folder = unpacked(made.export(export), tmp_path / "out")
+    (folder / name).write_bytes(b"no such file" * 60)
+    problems = verify(folder).problems
+    assert any("is not the file that SHA256SUMS lists" in problem for problem in problems)
+    assert any("holds a file that can't be read" in problem for problem in problems)

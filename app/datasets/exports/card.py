@@ -21,7 +21,7 @@ def dataset_card(plan: Plan, licences: Iterable[str], columns: Mapping[str, str]
 
 def _head(plan: Plan, licences: Iterable[str], columns: Mapping[str, str]) -> str:
     names = {str(label): name for label, name in enumerate(plan.classes)}
-    features: list[dict[str, object]] = [
+    features: list[Mapping[str, object]] = [
         {"name": "image", "dtype": "image"},
         {"name": "label", "dtype": {"class_label": {"names": names}}},
         *[{"name": name, "dtype": dtype} for name, dtype in columns.items()],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from app.datasets.document import dataset_document
 from app.datasets.exports.container import Container
@@ -16,7 +16,6 @@ from app.datasets.exports.webdataset import write_webdataset
 from app.datasets.zip_writer import Sink
 from app.jobs.plan import Plan
 
-Format = Literal["imagefolder", "webdataset", "parquet", "npz"]
 IMAGEFOLDER: Final = "imagefolder"
 
 SAMPLES_A_FILE: Final = 10_000

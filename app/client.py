@@ -251,7 +251,7 @@ class Client(DatasetCalls):
 
     def report(self, job: Job | str, form: str = "json") -> bytes:
         """The report of a job that has succeeded, or did not pass its gate: `json` or `html`."""
-        return self._send("GET", f"{_job_path(job)}/report.{_segment(form)}").content
+        return self._send("GET", f"{_job_path(job)}/report.{segment(form)}").content
 
     # The service
 

@@ -136,7 +136,7 @@ def _evaluation(run: Run) -> dict[str, Any]:
     found = result.get("evaluation") or {}
     return {
         **_common(run),
-        "subject": run.request["subject"],
+        "subject": {k: v for k, v in run.request["subject"].items() if k != "plan"},
         "against": run.request["against"],
         "options": run.request["options"],
         "verdict": found.get("verdict"),

@@ -33,7 +33,7 @@ def evaluate(work: dict[str, Any], folder: Path, stop: Stop, tell: Teller) -> di
 
     def progress(doing: str, done: float) -> None:
         stop.check()
-        tell("measuring", done=done, warnings=[], doing=doing)
+        tell(doing, done=done)
 
     directory = folder / MEASURING_FOLDER
     found = measure(subject, train, test, options, directory, progress)

@@ -75,7 +75,13 @@ def _model(
             f"{plan.samples} samples are more than an evaluation draws; ask for {MOST_DRAWN} in "
             "all at most."
         )
-    subject = {"model": spec.ref, "sha256": spec.sha256, "seed": seed, "plan": plan.to_json()}
+    subject = {
+        "model": spec.ref,
+        "sha256": spec.sha256,
+        "seed": seed,
+        "samples_per_class": plan.samples_per_class,
+        "plan": plan.to_json(),
+    }
     return subject, spec.ref
 
 

@@ -32,7 +32,8 @@ class Exchanges:
     def __init__(self, send: Callable[[Draw], Awaitable[Drawn]]) -> None:
         self._send = send
         self._queue: deque[_Waiting] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._carriers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, draw: Draw) -> Drawn:
         """The worker's answer to this draw; an exchange that fails, fails for all it carries.
@@ -41,25 +42,33 @@ class Exchanges:
         """
         waiting = _Waiting(draw)
         self._queue.append(waiting)
-        if len(self._under_way) < UNDER_WAY:
+        if self._carriers < UNDER_WAY:
+            self._carriers += 1
             task = asyncio.create_task(self._carry())
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await waiting.answer
 
     async def _carry(self) -> None:
         """Exchange after exchange, until nobody waits."""
-        while carried := self._take():
-            try:
-                drawn = await self._send(_joined([waiting.draw for waiting in carried]))
-            except BaseException as error:
-                for waiting in carried:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                _share(drawn, carried)
+        try:
+            while carried := self._take():
+                await self._exchange(carried)
+        finally:
+            # Here, not when the task is seen to be done: who asks in between has to be carried.
+            self._carriers -= 1
+
+    async def _exchange(self, carried: list[_Waiting]) -> None:
+        try:
+            drawn = await self._send(_joined([waiting.draw for waiting in carried]))
+        except BaseException as error:
+            for waiting in carried:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            _share(drawn, carried)
 
     def _take(self) -> list[_Waiting]:
         """The next draws, as many as the device takes in one batch."""

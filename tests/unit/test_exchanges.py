@@ -122,3 +122,23 @@ def test_who_has_left_is_not_drawn_for() -> None:
         assert worker.carried == [1] * UNDER_WAY + [1]
 
     asyncio.run(run())
+
+
+def test_who_asks_while_the_carriers_end_is_carried() -> None:
+    """A worker that answers at once: an answer is read before its exchange is seen to be over."""
+
+    async def at_once(asked: Draw) -> Drawn:
+        pixels = asked.z[:, 0].astype(np.uint8).reshape(-1, 1, 1, 1)
+        return Drawn(pixels, np.ones(len(pixels), np.bool_))
+
+    async def run() -> None:
+        exchanges = Exchanges(at_once)
+
+        async def ask_again_and_again(value: int) -> None:
+            for _ in range(20):
+                assert shown(await exchanges.ask(draw(value))) == [value]
+
+        asking = asyncio.gather(*(ask_again_and_again(value) for value in range(UNDER_WAY + 1)))
+        await asyncio.wait_for(asking, 10)
+
+    asyncio.run(run())

@@ -258,3 +258,21 @@ def test_a_model_is_exported_imported_chosen_and_deleted(shell: Shell, client: C
     assert client.job(job).models[0].version == "1.0.0"
     again = shell.run("models", "import", "vae.zip")
     assert again.stdout.startswith("fashion-cvae@1.0.0 is registered")
+
+
+def test_a_model_that_was_trained_here_is_served(shell: Shell, client: Client) -> None:
+    from models.training.session import start
+    from tests.trainings import small, some_digits
+
+    quick = {"generator_rate": 3e-3, "partner_rate": 3e-3, "average_decay": 0.9}
+    run = small("cvae", steps=60, snapshot_steps=60, settings=quick)
+    trained = start(run, some_digits(), shell.folder / "runs" / "digits").spec
+    done = shell.run("models", "import", "runs/digits", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert (shown["name"], shown["sha256"]) == ("digits", trained.sha256)
+    asked: JobRequest = {"model": "digits", "samples_per_class": {"3": 4, "8": 2}}
+    assert client.wait(client.submit(asked)).state is JobState.SUCCEEDED
+    empty = shell.run("models", "import", ".")
+    assert empty.returncode == 1
+    assert "no readable spec.json" in empty.stderr

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ConflictError, ModelSpecError, UnsupportedCheckpointError
-from app.imports.package import Package, is_package, packed, unpacked
+from app.imports.package import Package, is_package, pack_folder, packed, unpacked
 from app.storage import LocalStorage
 from models.spec import ModelSpec
 from models.zoo.catalogue import shipped_model
@@ -117,3 +117,23 @@ def test_weights_that_no_member_can_hold_are_not_exported() -> None:
     large = ZOO.spec.weights.model_copy(update={"bytes": 1 << 32})
     with pytest.raises(ConflictError, match="4 GiB"):
         package(weights=large)
+
+
+def test_a_folder_of_a_checkpoint_is_packed(tmp_path: Path) -> None:
+    target = tmp_path / "model.zip"
+    assert pack_folder(ZOO.directory, target) == ZOO.spec
+    assert is_package(target)
+    workdir = tmp_path / "work"
+    workdir.mkdir()
+    found = unpacked(target, workdir, {})
+    assert found.spec.sha256 == ZOO.spec.sha256
+    assert found.weights.read_bytes() == ZOO.weights_path.read_bytes()
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelSpecError, match=r"no readable spec\.json"):
+        pack_folder(tmp_path, tmp_path / "model.zip")
+    (tmp_path / "spec.json").write_bytes((ZOO.directory / "spec.json").read_bytes())
+    with pytest.raises(ModelSpecError, match=r"no weights\.safetensors beside it"):
+        pack_folder(tmp_path, tmp_path / "model.zip")
+    assert not (tmp_path / "model.zip").exists()

@@ -1,10 +1,9 @@
 """Copies: do samples come nearer to training images than unseen real images do?
 
 Two questions. How near is a sample to a training image, held against how near holdout images come
-(the distance to the closest record)? And is it nearer to a training image than to a holdout
-image, more often than chance (after Yale et al. 2020, adversarial accuracy of nearest
-neighbours)? Blurred or plain samples are near to everything: only copies are near to the training
-images alone.
+(the distance to the closest record)? And are the real images nearest to samples training images
+more often than chance (after the adversarial accuracy of nearest neighbours, Yale et al. 2020)?
+Blurred or plain samples are near to everything: only copies are near to training images alone.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from models.evaluation.results import Copies, Figure, Pair
 PERCENTILE: Final = 0.01
 QUANTILES: Final = (0.01, 0.1, 0.5, 0.9, 0.99)
 WORST: Final = 16
+FEW: Final = 10
+TINY: Final = 1e-6
 
 
 class Side(NamedTuple):
@@ -44,15 +45,21 @@ def copies(
 ) -> Copies:
     """Distances of samples to training images, against those of the holdout.
 
+    They are relative: 1 is the usual distance of a holdout image to the training images of the
+    class that its nearest one has.
+
     others: training images that are not in the holdout. by_class: whether the
     samples' labels say of which classes the holdout's distances matter.
     """
     near = nearest(samples.points.astype(np.float32), train.points)
     reference = nearest(holdout.points.astype(np.float32), others.points)
+    usual = _usual(reference, others.corpus)
+    ours = near.distances / usual[train.corpus.labels[near.positions]]
+    theirs = reference.distances / usual[others.corpus.labels[reference.positions]]
     weights = _weights(samples.corpus, holdout.corpus, by_class)
-    threshold = float(weighted_quantiles(reference.distances, weights, (PERCENTILE,))[0])
-    close = near.distances <= threshold
-    expected = _expected(samples.corpus, train.corpus, holdout.corpus, by_class)
+    threshold = float(weighted_quantiles(theirs, weights, (PERCENTILE,))[0])
+    close = ours <= threshold
+    nearer, expected = _nearer(samples, train, holdout, near, space)
     return Copies(
         space=space.name,
         threshold=threshold,
@@ -60,27 +67,38 @@ def copies(
             value=float(close.mean()),
             interval=binomial(int(close.sum()), len(close)),
             synthetic=len(close),
-            real=len(reference.distances),
+            real=len(theirs),
             backbone=space.name,
             better="lower",
         ),
-        nearer_training=_nearer(samples, holdout, near, space),
-        nearer_training_expected=expected if space.unseen else None,
+        nearer_training=nearer,
+        nearer_training_expected=expected,
         identical=_identical(samples.corpus, train.corpus),
         holdout=space.holdout,
         quantiles={
-            "samples": _five(near.distances, np.ones(len(close))),
-            "holdout": _five(reference.distances, weights),
+            "samples": _five(ours, np.ones(len(close))),
+            "holdout": _five(theirs, weights),
         },
-        worst=_worst(samples.corpus, train.corpus, near),
+        worst=_worst(samples.corpus, train.corpus, near, ours),
     )
 
 
-def _weights(samples: Corpus, holdout: Corpus, by_class: bool) -> Floats:
-    """float64 of each holdout image, so that its classes weigh as much as among the samples.
+def _usual(reference: Nearest, others: Corpus) -> Floats:
+    """float64 [classes]: median distance of holdout images whose nearest image is of the class.
 
-    Images of some classes lie closer together than those of others.
+    Images of some classes lie closer together than those of others. Of a class that is nearest
+    to fewer than FEW holdout images, the median of all.
     """
+    labels = others.labels[reference.positions]
+    usual = np.full(len(others.classes), np.median(reference.distances))
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count >= FEW:
+            usual[label] = np.median(reference.distances[labels == label])
+    return np.maximum(usual, TINY)
+
+
+def _weights(samples: Corpus, holdout: Corpus, by_class: bool) -> Floats:
+    """float64 of each holdout image, so that its classes weigh as much as among the samples."""
     if not by_class:
         return np.ones(len(holdout))
     there = holdout.counts
@@ -105,37 +123,44 @@ def _five(values: Floats, weights: Floats) -> tuple[float, float, float, float, 
     return first, second, third, fourth, fifth
 
 
-def _nearer(samples: Side, holdout: Side, near: Nearest, space: Space) -> Figure:
-    """The share nearer to training images; of equal distances, half of them."""
+def _nearer(
+    samples: Side, train: Side, holdout: Side, near: Nearest, space: Space
+) -> tuple[Figure, float | None]:
+    """The training images among the real images that are nearest to a sample, and how many honest
+    samples would have.
+
+    An image counts once, however many samples it is nearest to: plain samples may all be nearest
+    to the plainest real image. Where an image of either kind is equally near, neither counts.
+    """
     if not space.unseen:
-        return Figure(
-            value=None,
-            synthetic=len(near.distances),
-            backbone=space.name,
-            better="neither",
-            reason="no real images were given that the generator never saw",
-        )
+        reason = "no real images were given that the generator never saw"
+        return _nearer_figure(space, samples, holdout, reason=reason), None
     other = nearest(samples.points.astype(np.float32), holdout.points)
-    nearer = near.distances < other.distances
-    ties = near.distances == other.distances
-    hits = int(nearer.sum() + ties.sum() // 2)
+    ours = np.unique(near.positions[near.distances < other.distances])
+    theirs = np.unique(other.positions[other.distances < near.distances])
+    count = len(ours) + len(theirs)
+    if not count:
+        reason = "every sample is equally near to training and holdout images"
+        return _nearer_figure(space, samples, holdout, reason=reason), None
+    labels = np.concatenate([train.corpus.labels[ours], holdout.corpus.labels[theirs]])
+    of_train, of_holdout = train.corpus.counts[labels], holdout.corpus.counts[labels]
+    expected = float((of_train / (of_train + of_holdout)).mean())
+    return _nearer_figure(space, samples, holdout, len(ours), count), expected
+
+
+def _nearer_figure(
+    space: Space, samples: Side, holdout: Side, hits: int = 0, count: int = 0,
+    reason: str | None = None,
+) -> Figure:  # fmt: skip
     return Figure(
-        value=hits / len(nearer),
-        interval=binomial(hits, len(nearer)),
-        synthetic=len(nearer),
-        real=len(holdout.corpus),
+        value=None if reason else hits / count,
+        interval=None if reason else binomial(hits, count),
+        synthetic=len(samples.corpus),
+        real=count or len(holdout.corpus),
         backbone=space.name,
         better="neither",
+        reason=reason,
     )
-
-
-def _expected(samples: Corpus, train: Corpus, holdout: Corpus, by_class: bool) -> float:
-    """Of honest samples: any real image of the class is as likely the nearest one."""
-    if not by_class:
-        return len(train) / (len(train) + len(holdout))
-    both = train.counts + holdout.counts
-    share = train.counts / np.maximum(both, 1)
-    return float((share * samples.counts).sum() / len(samples))
 
 
 def _identical(samples: Corpus, train: Corpus) -> int:
@@ -143,13 +168,13 @@ def _identical(samples: Corpus, train: Corpus) -> int:
     return sum(image.tobytes() in known for image in samples.images)
 
 
-def _worst(samples: Corpus, train: Corpus, near: Nearest) -> tuple[Pair, ...]:
-    order = np.argsort(near.distances, kind="stable")[:WORST]
+def _worst(samples: Corpus, train: Corpus, near: Nearest, relative: Floats) -> tuple[Pair, ...]:
+    order = np.argsort(relative, kind="stable")[:WORST]
     return tuple(
         Pair(
             sample=int(place),
             training=int(near.positions[place]),
-            distance=float(near.distances[place]),
+            distance=float(relative[place]),
             sample_class=samples.classes[samples.labels[place]],
             training_class=train.classes[train.labels[near.positions[place]]],
         )

@@ -22,3 +22,8 @@ def environment() -> dict[str, str]:
         "system": platform.system(),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def use_threads(count: int) -> None:
+    """So many processor threads compute from now on, in this process."""
+    torch.set_num_threads(count)

@@ -58,7 +58,7 @@ def evaluate(
             test=material(sides.reference, f"{options.real_name}, test") if sides.unseen else None,
         ),
         fidelity=found.fidelity,
-        copies=found.copies,
+        copies=found.copies.model_copy(update={"worst_picture": "copies"}),
         balance=shares,
         agreement=found.agreement,
         appearance=found.appearance,

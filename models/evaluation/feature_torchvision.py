@@ -25,6 +25,7 @@ DEVIATION: Final = (0.229, 0.224, 0.225)
 
 SIDES: Final = {"inception_v3": 299}
 SIDE: Final = 224
+BATCH: Final = 16
 LIMITS: Final = Limits(file_bytes=4 << 30, seconds=120.0)
 
 
@@ -48,7 +49,7 @@ class TorchvisionFeatures:
         )
 
     def features(self, images: Pixels) -> Features:
-        return in_batches(images, self._forward)
+        return in_batches(images, self._forward, BATCH)
 
     def _forward(self, images: Tensor) -> Tensor:
         colour = images[:, :3].expand(-1, 3, -1, -1)

@@ -76,15 +76,15 @@ def resized(images: Tensor, shape: ImageShape) -> Tensor:
 
 
 @torch.inference_mode()
-def in_batches(images: Pixels, network: Callable[[Tensor], Tensor]) -> Features:
+def in_batches(images: Pixels, network: Callable[[Tensor], Tensor], size: int = BATCH) -> Features:
     """`network` (float [N, C, H, W] in (0, 1) -> [N, D]) over all images, in even batches.
 
     The last batch is filled up: kernels round by the size of their batch.
     """
     parts = []
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        padded = np.concatenate([batch, np.repeat(batch[:1], BATCH - len(batch), axis=0)])
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        padded = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
         parts.append(network(from_pixels(padded, (0.0, 1.0)))[: len(batch)].cpu().numpy())
     found: Features = np.concatenate(parts).astype(np.float32)
     return found

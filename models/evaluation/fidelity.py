@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.evaluation.intervals import bootstrap, subsets
+from models.evaluation.intervals import binomial, bootstrap, subsets
 from models.evaluation.neighbours import Points, inside, radii
 from models.evaluation.results import Figure, FigureName, Interval
 
@@ -166,15 +166,18 @@ def _manifolds(real: Points, synthetic: Points, ruler: Ruler) -> dict[FigureName
     real_radii, synthetic_radii = radii(real, k), radii(synthetic, k)
     by_real = inside(synthetic, real, real_radii)
     by_synthetic = inside(real, synthetic, synthetic_radii)
-    judged: dict[FigureName, npt.NDArray[np.float64]] = {
-        "precision": (by_real.balls > 0).astype(np.float64),
-        "recall": (by_synthetic.balls > 0).astype(np.float64),
-        "density": by_real.balls / k,
-        "coverage": (by_synthetic.nearest < real_radii).astype(np.float64),
+    shares: dict[FigureName, npt.NDArray[np.bool_]] = {
+        "precision": by_real.balls > 0,
+        "recall": by_synthetic.balls > 0,
+        "coverage": by_synthetic.nearest < real_radii,
     }
-    return {
+    found = {
         name: _figure(
-            name, real, synthetic, ruler, float(values.mean()), bootstrap(values, ruler.seed)
+            name, real, synthetic, ruler, float(hits.mean()), binomial(int(hits.sum()), len(hits))
         )
-        for name, values in judged.items()
+        for name, hits in shares.items()
     }
+    balls = by_real.balls / k
+    ends = bootstrap(balls, ruler.seed)
+    found["density"] = _figure("density", real, synthetic, ruler, float(balls.mean()), ends)
+    return {name: found[name] for name in ("precision", "recall", "density", "coverage")}

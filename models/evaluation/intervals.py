@@ -15,10 +15,12 @@ RESAMPLES: Final = 1000
 
 def binomial(hits: int, count: int) -> Interval:
     """Of a share: Clopper & Pearson 1934, which covers at least what it says at every count."""
-    from scipy.stats import binomtest
+    from scipy.stats import beta
 
-    ends = binomtest(hits, count).proportion_ci(CONFIDENCE, method="exact")
-    return Interval(low=float(ends.low), high=float(ends.high), method="binomial")
+    tail = (1 - CONFIDENCE) / 2
+    low = float(beta.ppf(tail, hits, count - hits + 1)) if hits else 0.0
+    high = float(beta.isf(tail, hits + 1, count - hits)) if hits < count else 1.0
+    return Interval(low=low, high=high, method="binomial")
 
 
 def bootstrap(values: npt.NDArray[np.float64], seed: int) -> Interval:

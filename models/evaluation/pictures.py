@@ -96,7 +96,7 @@ def balance_chart(path: Path, balance: Balance) -> None:
     axes.set_yticks(places, names, parse_math=False)
     axes.set_xlabel("images")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=8)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     write_atomically(path, drawn.getvalue())
@@ -150,5 +150,5 @@ def _beside(bands: Sequence[Pixels]) -> Pixels:
 
 def _save(path: Path, sheet: Pixels) -> None:
     drawn = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(sheet)).save(drawn, "PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(sheet)).save(drawn, "PNG")
     write_atomically(path, drawn.getvalue())

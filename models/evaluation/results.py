@@ -148,7 +148,11 @@ class Fidelity(Frozen):
 
 
 class Pair(Frozen):
-    """A sample and the training image nearest to it, by their positions, and their distance."""
+    """A sample and the training image nearest to it, by their positions, and their distance.
+
+    Distances are relative: 1 is the usual (median) distance of an unseen real image to the
+    training images of that class.
+    """
 
     sample: int = Field(ge=0)
     training: int = Field(ge=0)
@@ -160,16 +164,16 @@ class Pair(Frozen):
 class Copies(Frozen):
     """How near the samples come to training images, held against how near unseen images come.
 
-    space: where distances are taken ("pixels" or a backbone's name).
+    space: where distances are taken. They are relative, see `Pair`.
     threshold: the holdout's 1st percentile of distances to the training images, its classes
         weighted like the samples'.
     share: samples closer than that; 0.01 of honest ones are.
-    nearer_training: share of samples that are nearer to a training image than to any holdout image.
-        Absent without images the generator never saw.
-    nearer_training_expected: that share of honest samples: the training images among both.
+    nearer_training: of the real images that are nearest to a sample, the share of training images,
+        the others being holdout images. Absent without images the generator never saw.
+    nearer_training_expected: that share of honest samples: of training images among both.
     identical: samples equal to a training image in every pixel.
     quantiles: of the distances, at 1, 10, 50, 90 and 99 percent.
-    worst: the nearest pairs, nearest first.
+    worst: the nearest pairs, nearest first; worst_picture: the name of their picture.
     """
 
     space: str

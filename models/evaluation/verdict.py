@@ -22,15 +22,19 @@ from models.evaluation.results import (
 
 Rows = dict[FigureName, Figure]
 
-LOST_PRECISION: Final = 0.1
-"""Untrained: fewer than this part of the held-out images' precision, and as little coverage."""
-ROUGH: Final = 1.4
+LOST: Final = 0.1
+"""Untrained: less than this part of the held-out images' precision, and of their coverage."""
+ROUGH: Final = 1.2
 """Noisy: so many times as rough as real images, and less than UNLIKE of their precision."""
+SMOOTH: Final = 0.7
+"""Blurred: less rough than this."""
 COLLAPSED_DIVERSITY, COLLAPSED_COVERAGE = 0.3, 0.1
 """Collapsed class: less than either part of what real images of the class have."""
-COPIED_SHARE, COPIED_EXCESS = 0.05, 0.1
-"""Copies: more samples than this nearer than the holdout's 1st percentile, and at least so many
-more than chance nearer to training than to holdout images."""
+COPIED_SHARE: Final = 0.05
+"""Copies: more samples than this nearer to a training image than the holdout's 1st percentile."""
+EXPLAINED: Final = 1 / 3
+"""And at least this part of them is explained by their being nearer to training than to holdout
+images, more often than chance."""
 AGREES: Final = 0.6
 """Mislabelled: less than this part of the classifier's accuracy on real images."""
 UNLIKE, NARROW = 0.7, 0.5
@@ -81,20 +85,30 @@ def _noisy(found: Findings) -> Verdict | None:
 
 
 def _untrained(found: Findings) -> Verdict | None:
-    lost = [_of_held_out(found, name) < LOST_PRECISION for name in ("precision", "coverage")]
+    lost = [_of_held_out(found, name) < LOST for name in ("precision", "coverage")]
     if not all(lost):
         return None
-    agrees = found.agreement.overall
-    labels = (
-        f", and the classifier sees the wanted class in {_percent(agrees.value)}"
-        if agrees.value is not None
-        else ""
-    )
     return Verdict(
         Kind.UNTRAINED,
-        f"Looks untrained: {_percent(_value(found, 'precision'))} of the samples lie among the "
-        f"real images{labels}.",
+        f"Looks untrained or broken: {_percent(_value(found, 'precision'))} of the samples lie "
+        f"among the real images{_wanted_class(found)}{_looks(found.appearance)}.",
     )
+
+
+def _wanted_class(found: Findings) -> str:
+    agrees = found.agreement.overall.value
+    if agrees is None:
+        return ""
+    return f", the classifier sees the wanted class in {_percent(agrees)} of them"
+
+
+def _looks(appearance: Appearance) -> str:
+    """What a glance would see."""
+    if appearance.diversity < COLLAPSED_DIVERSITY:
+        return ", and they are nearly all the same"
+    if appearance.roughness < SMOOTH:
+        return f", and they are {appearance.roughness:.2f} times as rough as these: blurred"
+    return ""
 
 
 def _collapsed(found: Findings) -> Verdict | None:
@@ -133,23 +147,27 @@ def _copied(found: Findings) -> Verdict | None:
 
 
 def is_copied(copies: Copies) -> bool:
-    """Whether samples are near to training images, and to these more than to others."""
-    interval = copies.share.interval
-    near = interval is not None and interval.low > COPIED_SHARE
-    excess = excess_of(copies)
-    return near and (excess is None or excess > COPIED_EXCESS)
+    """Whether samples are training images, or nearer to these than to others and than others."""
+    interval, nearer = copies.share.interval, copies.nearer_training.interval
+    if interval is None or interval.low <= COPIED_SHARE:
+        return False
+    if copies.identical > COPIED_SHARE * copies.share.synthetic:
+        return True
+    excess, expected = excess_of(copies), copies.nearer_training_expected
+    if excess is None or expected is None or nearer is None:
+        return True
+    return nearer.low > expected and excess >= EXPLAINED * (copies.share.value or 0.0)
 
 
 def excess_of(copies: Copies) -> float | None:
     """The part of the samples that must be copies for so many to be nearer to training images.
 
     With e of honest samples nearer to these, and copies always: share = part + (1 - part) · e.
-    The lower end of the share's interval is taken.
     """
-    interval, expected = copies.nearer_training.interval, copies.nearer_training_expected
-    if interval is None or expected is None or expected >= 1:
+    share, expected = copies.nearer_training.value, copies.nearer_training_expected
+    if share is None or expected is None or expected >= 1:
         return None
-    return (interval.low - expected) / (1 - expected)
+    return (share - expected) / (1 - expected)
 
 
 def _mislabelled(found: Findings) -> Verdict | None:

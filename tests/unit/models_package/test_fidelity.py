@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from prdc import compute_prdc
+from scipy.stats import binomtest
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
@@ -17,7 +18,7 @@ from models.evaluation.fidelity import (
     frechet_distance,
     kernel_distance,
 )
-from models.evaluation.intervals import subsets
+from models.evaluation.intervals import binomial, subsets
 from models.evaluation.neighbours import Points, nearest, radii
 from models.evaluation.results import FIDELITY
 
@@ -176,3 +177,10 @@ def test_radii_leave_the_point_itself_out() -> None:
     line = np.array([[0.0], [1.0], [3.0], [7.0]], np.float32)
     assert radii(line, 1).tolist() == [1.0, 1.0, 2.0, 4.0]
     assert radii(line, 2).tolist() == [3.0, 2.0, 3.0, 6.0]
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (250, 5000)])
+def test_binomial_intervals_are_those_of_scipy(hits: int, count: int) -> None:
+    wanted = binomtest(hits, count).proportion_ci(0.95, method="exact")
+    found = binomial(hits, count)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-9)

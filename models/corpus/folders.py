@@ -17,6 +17,7 @@ from models.corpus.layout import image_paths, places
 from models.corpus.limits import Limits
 from models.corpus.source import SPLITS, Source, Split, Stored, split_of
 from models.errors import DatasetError
+from models.importing.errors import shown
 
 METADATA: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE_NAME, LABEL, GROUP = "file_name", "label", "group"
@@ -125,7 +126,8 @@ def _records(path: str, data: bytes) -> Iterator[Mapping[str, Any]]:
                         raise ValueError("a line is no object")
                     yield row
     except (ValueError, csv.Error, RecursionError, OSError, NotImplementedError) as error:
-        raise DatasetError(f"{path!a} can't be read: {error}.", "metadata") from error
+        reason = shown(str(error), 200)
+        raise DatasetError(f"{path!a} can't be read: {reason}.", "metadata") from error
 
 
 def _parquet_records(file: BinaryIO) -> Iterator[Mapping[str, Any]]:

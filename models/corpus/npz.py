@@ -131,7 +131,7 @@ def _header(container: Container, key: str) -> Header:
         version = npy.read_magic(file)
         shape, fortran, dtype = _HEADERS[version](file)
     except (KeyError, ValueError, SyntaxError, RecursionError, MemoryError, EOFError) as error:
-        raise DatasetError(f"`{key}` of this npz is no NumPy array: {error}.", "damaged") from error
+        raise DatasetError(f"`{key}` of this npz is no NumPy array.", "damaged") from error
     if dtype.hasobject or dtype.kind not in "biufU":
         raise DatasetError(
             f"`{key}` of this npz holds {dtype}, which is not read: use numbers, and text for "

@@ -18,6 +18,7 @@ from models.corpus.limits import Limits
 from models.corpus.source import Source, Split, Stored, split_of
 from models.corpus.zip_safety import refusal_of
 from models.errors import DatasetError
+from models.importing.errors import shown
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -182,5 +183,5 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, NotImplementedError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = shown(str(error).partition("\n")[0], 200).rstrip(".")
         raise DatasetError(f"The Parquet file can't be read: {reason}.", "damaged") from error

@@ -77,8 +77,8 @@ KNOWN: Final[dict[str, Known]] = {
     ),
     "nearer_training": Known(
         "nearer to training images", "lower",
-        "share of the samples that are nearer to a training image than to an unseen one; half is "
-        "what honest ones have", "against",
+        "share of training images among the real images that samples are nearest to; honest samples "
+        "have the share of training images among all that were compared", "against",
     ),
     "train_on_synthetic": Known(
         "train on synthetic", "higher",

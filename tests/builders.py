@@ -54,8 +54,7 @@ def limits(**fields: Any) -> Limits:
 def planned(body: Mapping[str, Any], *specs: ModelSpec, seed: int = 7, **limit_fields: Any) -> Plan:
     """The plan of a request body over these models, in the order of the body."""
     request = JobRequest.model_validate(dict(body))
-    weights = [source.weight for source in request.sources()]
-    return make_plan(request, specs or (spec(),), weights, seed, limits(**limit_fields))
+    return make_plan(request, specs or (spec(),), seed, limits(**limit_fields))
 
 
 def plan_of(counts: list[int], shards: int, classes: int | None = None, **fields: Any) -> Plan:

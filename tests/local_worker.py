@@ -118,7 +118,7 @@ class LocalWorker:
         with self.context.transaction() as session:
             [source] = request.sources()
             spec = catalogue.spec_of(catalogue.find(session, DEFAULT_TENANT, source.model))
-            plan = make_plan(request, [spec], [1.0], seed, limits)
+            plan = make_plan(request, [spec], seed, limits)
             return lifecycle.submit(
                 session,
                 self.context.dispatcher,

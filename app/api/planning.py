@@ -9,6 +9,9 @@ from sqlalchemy.orm import Session
 
 from app.api.known_models import resolved
 from app.api.services import Services
+from app.datasets import real
+from app.errors import ValidationError
+from app.jobs.balance import Balance
 from app.jobs.plan import Plan
 from app.jobs.request import MAX_SEED, JobRequest, Limits, make_plan
 from models.spec import ModelSpec
@@ -19,7 +22,26 @@ def plan_of(
 ) -> tuple[Plan, list[ModelSpec]]:
     """The plan of a request, and the specs of its models. Raises a ValidationError of the tree."""
     specs = resolved(session, tenant, [source.model for source in body.sources()])
-    return planned(body, specs, services.limits), specs
+    return planned(counted(session, tenant, body), specs, services.limits), specs
+
+
+def counted(session: Session, tenant: str, body: JobRequest) -> JobRequest:
+    """The request with the counts of the dataset that it balances, if it names one.
+
+    Raises NotFoundError, and ValidationError for a split that the dataset does not have.
+    """
+    asked = body.balance
+    if asked is None or asked.dataset is None:
+        return body
+    survey = real.survey_of(real.find(session, tenant, asked.dataset))
+    if asked.split not in survey.counts:
+        raise ValidationError(
+            f"{asked.dataset[:100]!a} has no split {asked.split!r}; it has: "
+            f'{", ".join(survey.counts)}. Name one of them as "split" of "balance".'
+        )
+    counts = dict(zip(survey.classes, survey.counts[asked.split], strict=True))
+    balance = Balance(counts=counts, split=asked.split, to=asked.to)
+    return body.model_copy(update={"balance": balance})
 
 
 def planned(body: JobRequest, specs: Sequence[ModelSpec], limits: Limits) -> Plan:
@@ -27,6 +49,5 @@ def planned(body: JobRequest, specs: Sequence[ModelSpec], limits: Limits) -> Pla
 
     Raises a ValidationError of the tree.
     """
-    weights = [source.weight for source in body.sources()]
     seed = secrets.randbelow(MAX_SEED) if body.seed is None else body.seed
-    return make_plan(body, specs, weights, seed, limits)
+    return make_plan(body, specs, seed, limits)

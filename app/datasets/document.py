@@ -46,6 +46,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         document["encoding"] = plan.encoding.model_dump()
     if layout != "imagefolder":  # the same for the layout
         document["layout"] = layout
+    if plan.real_samples_per_class:
+        document["real_samples_per_class"] = plan.real_samples_per_class
     if plan.labelled_by:
         document["labelled_by"] = asdict(plan.labelled_by)
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -103,6 +103,8 @@ class Plan:
     """What the generators compute in: `float32` or `bfloat16`."""
     labelled_by: PlannedClassifier | None = None
     """Labels every candidate, where the models take no class but samples are asked by class."""
+    real_samples_per_class: dict[str, int] | None = None
+    """The real images that these samples are to balance, by class."""
 
     @cached_property
     def samples(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,8 +12,8 @@ from pydantic import (
     Field,
     StrictInt,
     StrictStr,
-    StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from app.errors import (
@@ -23,16 +23,18 @@ from app.errors import (
     ValidationError,
 )
 from app.jobs.asked_report import AskedReport, Gate
+from app.jobs.balance import Balance, lacking
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
 from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
-from app.jobs.plan import (
-    Cell,
-    Plan,
-    PlannedClassifier,
-    PlannedModel,
-    apportion,
-    engine_batch,
-    shard_count,
+from app.jobs.plan import Plan, PlannedClassifier, PlannedModel, engine_batch, shard_count
+from app.jobs.sources import (
+    ModelRef,
+    Source,
+    WeightedModel,
+    cells_of,
+    classes_of,
+    covered,
+    sources_of,
 )
 from models.classifier_spec import ClassifierSpec
 from models.spec import ModelSpec
@@ -40,16 +42,7 @@ from models.spec import ModelSpec
 MAX_SEED = 2**53 - 1
 """Largest seed: the largest integer that every JSON reader keeps exactly."""
 
-ModelRef = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100)]
 Format = Literal["imagefolder", "webdataset", "parquet", "npz"]
-
-
-class WeightedModel(BaseModel):
-    """One source of a job, and its share."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    model: ModelRef = Field(description="`name` (its default version) or `name@version`")
-    weight: float = Field(default=1.0, gt=0, le=1e6, strict=True)
 
 
 class JobRequest(BaseModel):
@@ -60,6 +53,10 @@ class JobRequest(BaseModel):
     models: list[WeightedModel] = Field(default=[], max_length=16)
     samples_per_class: dict[StrictStr, StrictInt] | StrictInt | None = Field(
         default=None, description="class → samples, or one number for every class"
+    )
+    balance: Balance | None = Field(
+        default=None,
+        description="in place of `samples_per_class`: what a real dataset lacks to be balanced",
     )
     samples: StrictInt | None = Field(
         default=None, description="for models that can't be asked for a class"
@@ -92,6 +89,12 @@ class JobRequest(BaseModel):
         """Each archive is built once, however often it is asked for."""
         return list(dict.fromkeys(formats))
 
+    @model_validator(mode="after")
+    def _asked_in_one_way(self) -> Self:
+        if self.balance is not None and (self.samples_per_class is not None or self.samples):
+            raise ValueError('"balance" takes the place of "samples_per_class" and "samples"')
+        return self
+
     def sources(self) -> list[WeightedModel]:
         """The models asked for; exactly one of `model` and `models` may be given."""
         if (self.model is None) == (not self.models):
@@ -113,23 +116,18 @@ class Limits:
     """Those that may label what models draw."""
 
 
-def make_plan(
-    request: JobRequest,
-    specs: Sequence[ModelSpec],
-    weights: Sequence[float],
-    seed: int,
-    limits: Limits,
-) -> Plan:
-    """The plan of a request over resolved models. Raises a ValidationError of the tree."""
-    if len({spec.sha256 for spec in specs}) != len(specs):
-        raise ValidationError("The same model is named twice; add its weights and name it once.")
-    if len({spec.image for spec in specs}) != 1:
-        raise ValidationError("All models of a job must make images of one size and channel count.")
+def make_plan(request: JobRequest, specs: Sequence[ModelSpec], seed: int, limits: Limits) -> Plan:
+    """The plan of a request over the specs of its models, in the order in which it names them.
+
+    A request that balances a dataset has its counts filled in. Raises a ValidationError of the
+    tree.
+    """
+    sources = sources_of(request.sources(), specs)
     _check_encoding(request.encoding, specs[0])
     asked = request.labelled_by
     judge = classifier_of(asked, specs, limits.classifiers) if asked else None
-    classes = judge.classes if judge else _classes(specs)
-    quotas = _quotas(request, specs, classes, limits.classifiers)
+    classes = judge.classes if judge else classes_of(sources)
+    quotas = _quotas(request, sources, classes, limits.classifiers)
     total = sum(quotas.values())
     if total > limits.max_job_samples:
         # str() refuses integers of more than 4,300 digits, and nobody wants to read them.
@@ -143,10 +141,11 @@ def make_plan(
         seed=seed,
         classes=classes,
         models=tuple(
-            PlannedModel(spec.name, spec.version, spec.sha256, weight)
-            for spec, weight in zip(specs, weights, strict=True)
+            PlannedModel(spec.name, spec.version, spec.sha256, source.asked.weight)
+            for source in sources
+            for spec in (source.spec,)
         ),
-        cells=_cells(quotas, specs, weights, classes, labelled=judge is not None),
+        cells=cells_of(quotas, sources, classes),
         image=specs[0].image,
         shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
         engine_batch=engine_batch(total, limits.engine_batch),
@@ -154,11 +153,8 @@ def make_plan(
         encoding=request.encoding,
         precision=limits.precision,
         labelled_by=_pinned(judge, asked) if judge and asked else None,
+        real_samples_per_class=request.balance.counts if request.balance else None,
     )
-
-
-def _classes(specs: Sequence[ModelSpec]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for spec in specs for name in spec.class_names))
 
 
 def _pinned(judge: ClassifierSpec, asked: LabelledBy) -> PlannedClassifier:
@@ -175,10 +171,11 @@ def _check_encoding(encoding: Encoding, spec: ModelSpec) -> None:
 
 def _quotas(
     request: JobRequest,
-    specs: Sequence[ModelSpec],
+    sources: Sequence[Source],
     classes: tuple[str, ...],
     classifiers: Sequence[ClassifierSpec],
 ) -> dict[str, int]:
+    specs = [source.spec for source in sources]
     unconditional = [spec.name for spec in specs if not spec.conditional]
     if unconditional and len(unconditional) != len(specs):
         raise ValidationError("A job can't mix models that take a class with models that don't.")
@@ -191,18 +188,29 @@ def _quotas(
             f'"{specs[0].name}" is asked by class{labelled}: give "samples_per_class" (class → '
             'number, or one number for every class) instead of "samples".'
         )
-    if request.samples_per_class is None:
-        raise ValidationError('Give "samples_per_class": class → number, or one number for all.')
-    wanted = request.samples_per_class
-    quotas = dict.fromkeys(classes, wanted) if isinstance(wanted, int) else dict(wanted)
-    _check_quotas(quotas, classes)
+    able = covered(sources, classes)
+    quotas = _asked_by_class(request, able)
+    _check_quotas(quotas, able)
     return {name: n for name, n in quotas.items() if n}
+
+
+def _asked_by_class(request: JobRequest, able: Sequence[str]) -> dict[str, int]:
+    if request.balance is not None:
+        if request.balance.counts is None:  # a job's are filled in from its dataset
+            raise ValidationError(
+                'Only a job can balance an uploaded dataset: give "counts" here, class → images.'
+            )
+        return lacking(request.balance.counts, request.balance.to)
+    wanted = request.samples_per_class
+    if wanted is None:
+        raise ValidationError('Give "samples_per_class": class → number, or one number for all.')
+    return dict.fromkeys(able, wanted) if isinstance(wanted, int) else dict(wanted)
 
 
 def _unlabelled_quota(
     request: JobRequest, model: str, only_class: str, fits: Sequence[str]
 ) -> dict[str, int]:
-    if request.samples_per_class is not None:
+    if request.samples_per_class is not None or request.balance is not None:
         way_out = f', or "labelled_by": "{fits[0]}" to have what it draws labelled' if fits else ""
         raise UnconditionalModelError(
             f'"{model}" was trained without labels, so nothing in it can be asked for a class; '
@@ -231,22 +239,3 @@ def _check_quotas(quotas: Mapping[str, int], classes: Sequence[str]) -> None:
         raise ValidationError(f"A number of samples can't be negative: {', '.join(negative[:5])}.")
     if not sum(quotas.values()):
         raise ValidationError("Nothing was asked for: give at least one class a positive number.")
-
-
-def _cells(
-    quotas: Mapping[str, int],
-    specs: Sequence[ModelSpec],
-    weights: Sequence[float],
-    classes: tuple[str, ...],
-    *,
-    labelled: bool,
-) -> tuple[Cell, ...]:
-    cells: list[Cell] = []
-    for label, name in enumerate(classes):
-        able = [k for k, spec in enumerate(specs) if labelled or name in spec.class_names]
-        parts = apportion(quotas.get(name, 0), [weights[k] for k in able])
-        for k, count in zip(able, parts, strict=True):
-            condition = specs[k].class_names.index(name) if specs[k].conditional else -1
-            if count:
-                cells.append(Cell(k, label, condition, count))
-    return tuple(cells)

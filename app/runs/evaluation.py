@@ -69,7 +69,7 @@ def _model(
     spec = catalogue.spec_of(model)
     seed = secrets.randbelow(MAX_SEED) if asked.seed is None else asked.seed
     request = JobRequest(model=spec.ref, **_counts(spec, asked, survey))
-    plan = make_plan(request, [spec], [1.0], seed, limits)
+    plan = make_plan(request, [spec], seed, limits)
     if plan.samples > MOST_DRAWN:
         raise ValidationError(
             f"{plan.samples} samples are more than an evaluation draws; ask for {MOST_DRAWN} in "

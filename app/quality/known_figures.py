@@ -77,7 +77,7 @@ KNOWN: Final[dict[str, Known]] = {
     ),
     "nearer_training": Known(
         "nearer to training images", "lower",
-        "share of training images among the real images that samples are nearest to; honest samples "
+        "share of training images among the real images that samples are nearest to; honest ones "
         "have the share of training images among all that were compared", "against",
     ),
     "train_on_synthetic": Known(

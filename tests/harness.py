@@ -210,6 +210,20 @@ def follow(client: httpx.Client, job_id: str, seconds: float = 120.0) -> Ended:
     return Ended(wait_for(f"the end of {job_id}", look, seconds), tuple(states))
 
 
+def follow_run(
+    client: httpx.Client, view: dict[str, Any], seconds: float = 240.0
+) -> dict[str, Any]:
+    """Poll a training or an evaluation until it has ended."""
+
+    def look() -> dict[str, Any] | None:
+        answer = client.get(view["links"]["self"])
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found if found["state"] in TERMINAL else None
+
+    return wait_for(f"the end of {view['id']}", look, seconds, pause=0.3)
+
+
 def run_job(client: httpx.Client, body: dict[str, Any], seconds: float = 120.0) -> dict[str, Any]:
     """Submit a job, and return it once it has succeeded."""
     job = follow(client, submit(client, body)["id"], seconds).job

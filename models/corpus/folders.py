@@ -20,11 +20,15 @@ from models.errors import DatasetError
 from models.importing.errors import shown
 
 METADATA: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+DESCRIPTION, FORMAT = "dataset.json", "synthloom-dataset/"
 FILE_NAME, LABEL, GROUP = "file_name", "label", "group"
 
 
 def open_class_folders(container: Container, paths: Sequence[str], limits: Limits) -> Source:
-    """Class folders, with or without a level of splits above them. Classes are sorted by name."""
+    """Class folders, with or without a level of splits above them. Classes are sorted by name.
+
+    Archives that this project has made say in `dataset.json` which class a folder stands for.
+    """
     images = image_paths(paths)
     if not images:
         raise DatasetError(
@@ -33,12 +37,15 @@ def open_class_folders(container: Container, paths: Sequence[str], limits: Limit
             "no-images",
         )
     found = places(images)
-    classes = tuple(sorted({place.class_name for place in found}))
-    position = {name: label for label, name in enumerate(classes)}
+    folders = sorted({place.class_name for place in found})
+    named = _described(container, paths, limits)
+    if set(folders) <= named.keys():
+        folders = [folder for folder in named if folder in set(folders)]
+    position = {folder: label for label, folder in enumerate(folders)}
     files = {s: [place for place in found if place.split == s] for s in SPLITS}
     return Source(
         kind="class-folders",
-        classes=classes,
+        classes=tuple(named.get(folder, folder) for folder in folders),
         labels={
             split: np.array([position[place.class_name] for place in members], np.int64)
             for split, members in files.items()
@@ -48,6 +55,18 @@ def open_class_folders(container: Container, paths: Sequence[str], limits: Limit
         close=container.close,
         ignored=len(paths) - len(images),
     )
+
+
+def _described(container: Container, paths: Sequence[str], limits: Limits) -> Mapping[str, str]:
+    """Folder -> class in the order of labels, as `dataset.json` says; nothing where it does not."""
+    path = next((path for path in paths if posixpath.basename(path) == DESCRIPTION), None)
+    try:
+        document = json.loads(content(container, path, limits)) if path else {}
+        made = str(document["format"]).startswith(FORMAT)
+        folders = {str(folder): str(name) for name, folder in document["directories"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return folders if made else {}
 
 
 class _Row(NamedTuple):

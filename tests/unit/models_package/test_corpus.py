@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from app.datasets.imagefolder import write_imagefolder
 from models.corpus import idx as idx_module
 from models.corpus.corpus import Corpus
 from models.corpus.preprocessing import Preprocessing
@@ -18,6 +20,8 @@ from models.corpus.read import open_source, read, read_splits
 from models.corpus.survey import Surveyor
 from models.errors import DatasetError
 from tests import made_corpora as made
+from tests.builders import image, plan_of
+from tests.made_exports import make
 
 Write = Callable[[made.Splits, Path], Path]
 ONE, ALL = ("train",), ("train", "validation", "test")
@@ -108,7 +112,7 @@ def test_torchvision_reads_the_same_from_class_folders(tmp_path: Path, suffix: s
     theirs, ours = ImageFolder(tmp_path), read(tmp_path)
     assert ours.classes == tuple(theirs.classes)
     assert ours.labels.tolist() == theirs.targets
-    assert np.array_equal(ours.images, np.stack([np.asarray(image) for image, _ in theirs]))
+    assert np.array_equal(ours.images, np.stack([np.asarray(each) for each, _ in theirs]))
 
 
 def test_groups_come_along(tmp_path: Path) -> None:
@@ -129,6 +133,23 @@ def test_the_files_of_a_dataset_come_as_they_are(tmp_path: Path) -> None:
         assert found == files
         labels = [item.label for item in source.items("test")]
         assert labels == source.labels["test"].tolist()
+
+
+def test_archives_of_this_project_keep_the_names_of_their_classes(tmp_path: Path) -> None:
+    """Folders are named so that they are safe everywhere; `dataset.json` has the names."""
+    names = ("CON", "../x", "über", "A", "a b?")
+    plan = replace(plan_of([3] * 5, 2, image=image(9, 7, 3)), classes=names)
+    made_by_us = make(plan, tmp_path / "objects")
+    digests = [[(r.row.sample, r.row.cell, r.row.file_sha256) for r in made_by_us.rows]]
+    with made_by_us.storage.create("out.zip") as writer:
+        write_imagefolder(
+            writer, made_by_us.storage, plan, ["MIT"], made_by_us.shards, digests, lambda: None
+        )
+    corpus = read(made_by_us.storage.path("out.zip"))
+    assert corpus.classes == names
+    wanted = {(names[label], made_by_us.pixels[n].tobytes())
+              for n, label in enumerate(made_by_us.labels)}  # fmt: skip
+    assert content_of(corpus) == wanted
 
 
 def test_fashion_mnist_is_known_by_its_labels(
@@ -165,8 +186,8 @@ def test_every_mode_becomes_grey_rgb_or_rgba(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a" / f"x.{ending}"
     path.parent.mkdir()
     picture(mode).save(path, quality=90)
-    with Image.open(path) as image:
-        theirs = np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
+    with Image.open(path) as opened:
+        theirs = np.asarray(opened.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
     assert np.array_equal(read(tmp_path).images[0].squeeze(), theirs)
 
 

@@ -122,6 +122,21 @@ def _refuse_used(session: Session, model: Model) -> None:
         )
 
 
+def jobs_measured_against(session: Session, tenant_id: str, dataset_id: str) -> list[str]:
+    """Ids of jobs that have not ended, and whose report needs a dataset."""
+    found = session.execute(
+        sa.select(Job.id)
+        .where(
+            Job.tenant_id == tenant_id,
+            Job.state.in_([state.value for state in LIVE]),
+            Job.report_asked["against"].as_string() == dataset_id,
+        )
+        .order_by(Job.number)
+        .limit(_JOBS_NAMED)
+    )
+    return list(found.scalars())
+
+
 def runs_needing(session: Session, tenant_id: str, what: str) -> list[str]:
     """Ids of runs that have not ended and need a dataset or job (by its id) or a model (by its
     SHA-256)."""

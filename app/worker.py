@@ -56,6 +56,7 @@ from app.jobs.work import (
     guarded,
     run_shard,
 )
+from app.runs.job_evaluation import evaluate_job
 from app.runs.sweep import remove_orphans, sweep_ended_runs
 from app.runs.work import carry_out
 from app.settings import Settings
@@ -207,6 +208,7 @@ def build_context(
         engine=engine,
         commit_step=_commit_step(settings, database),
         encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
+        evaluate=evaluate_job,
     )
 
 

@@ -19,6 +19,7 @@ from app.api.job_view import JobView, view_of
 from app.api.planning import plan_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
+from app.datasets import real
 from app.datasets.rows import place_of_rows
 from app.db.session import storable
 from app.db.tables import TERMINAL, Job
@@ -30,11 +31,12 @@ from app.errors import (
     StorageFullError,
 )
 from app.jobs import lifecycle
-from app.jobs.asked_report import conditions_of
+from app.jobs.asked_report import AskedReport, conditions_of
 from app.jobs.estimate import Estimate, estimate
 from app.jobs.pilot import labelling
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
+from app.runs.training import known_dataset
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -82,6 +84,7 @@ def estimate_job(services: Provided, tenant: Tenant, body: JobRequest) -> Estima
     conditions_of(body.gate, body.report)
     with services.transaction() as session:
         plan, specs = plan_of(session, services, tenant, body)
+        _report_of(session, tenant, body.report)
     latent_sizes = {spec.sha256: spec.latent_size for spec in specs}
     cost = labelling(plan, from_thread.run(services.pilots.of, plan, latent_sizes))
     with services.transaction() as session:
@@ -169,6 +172,7 @@ def _submit(
         with services.transaction() as session:
             gate = conditions_of(body.gate, body.report)
             plan, _ = plan_of(session, services, tenant, body)
+            report = _report_of(session, tenant, body.report)
             _check_room(services, plan)
             job = lifecycle.submit(
                 session,
@@ -180,16 +184,25 @@ def _submit(
                 fingerprint=fingerprint,
                 idempotency_key=key,
                 rows_in=place_of_rows(plan.samples, services.settings.rows_in_database_up_to),
-                report=body.report.model_dump() if body.report else None,
+                report=report.model_dump() if report else None,
                 gate=gate,
             )
             hold(session, tenant, [model.sha256 for model in plan.models])
+            if report is not None:
+                real.hold(session, tenant, report.against)
             return view_of(session, job), False
     except IntegrityError:
         replayed = _replay(services, tenant, key, fingerprint)
         if replayed is None:
             raise
         return replayed, True
+
+
+def _report_of(session: Session, tenant: str, asked: AskedReport | None) -> AskedReport | None:
+    """What the report shall hold, its dataset by id. Raises UnknownDatasetError."""
+    if asked is None:
+        return None
+    return asked.model_copy(update={"against": known_dataset(session, tenant, asked.against).id})
 
 
 def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) -> JobView | None:

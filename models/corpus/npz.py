@@ -7,7 +7,8 @@ before memory is taken, and images come one by one. Format: numpy.lib.format, NE
 from __future__ import annotations
 
 import ast  # noqa: F401 - NumPy reads headers with these, and imports them when it does
-import tokenize  # noqa: F401
+import tokenize
+import warnings
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import BinaryIO, Final, NamedTuple
@@ -28,6 +29,10 @@ SMALL_BYTES: Final = 256 << 20
 """Of labels and names, which are read whole."""
 
 
+_NO_HEADER: Final = (
+    KeyError, IndexError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError, EOFError,
+    tokenize.TokenError,
+)  # fmt: skip
 _HEADERS: Final = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -128,9 +133,10 @@ def _header(container: Container, key: str) -> Header:
         raise DatasetError(f"This npz has no `{key}`.", "npz-keys")
     file = stream(container, path)
     try:
-        version = npy.read_magic(file)
-        shape, fortran, dtype = _HEADERS[version](file)
-    except (KeyError, ValueError, SyntaxError, RecursionError, MemoryError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers of Python 2
+            shape, fortran, dtype = _HEADERS[npy.read_magic(file)](file)
+    except _NO_HEADER as error:
         raise DatasetError(f"`{key}` of this npz is no NumPy array.", "damaged") from error
     if dtype.hasobject or dtype.kind not in "biufU":
         raise DatasetError(

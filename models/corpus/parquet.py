@@ -145,7 +145,7 @@ def _columns(schema: Schema) -> Columns:
     if image is None or label is None or not {image, label} <= set(schema.names):
         raise DatasetError(
             f"The Parquet file needs a column `image` and a column `label`; it has: "
-            f"{', '.join(name[:40] for name in schema.names[:20])}.",
+            f"{', '.join(shown(name, 40) for name in schema.names[:20])}.",
             "columns",
         )
     names = features.get(label, {}).get("names")

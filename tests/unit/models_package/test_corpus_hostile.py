@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import random
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.corpus.inspection import Cost, inspect
@@ -112,3 +117,46 @@ def test_links_of_the_users_own_folder_are_followed_once(tmp_path: Path) -> None
     (tmp_path / "linked" / made.CLASSES[0] / "loop").symlink_to(tmp_path / "linked")
     found = read(tmp_path / "linked")
     assert found.classes == tuple(sorted(made.CLASSES))
+
+
+MUTATED = {
+    "class folders": made.zipped(made.class_folders(made.splits(3)), zipfile.ZIP_STORED),
+    "metadata": made.zipped(made.imagefolder(made.splits(1), "jsonl"), zipfile.ZIP_STORED),
+    "npz": made.npz(made.splits(1), np.savez),
+    "idx": made.zipped(made.idx_files(made.splits(1), packed=True), zipfile.ZIP_STORED),
+    "parquet": made.hugging_face_parquet(made.splits(3)["train"]),
+}
+
+
+@pytest.mark.parametrize("name", MUTATED)
+def test_mutants_are_read_or_refused_and_nothing_else(name: str) -> None:
+    """Bytes changed at random; the checksums of the zip are set right, so that all is reached."""
+    stream = random.Random(name)
+    sentences = []
+    for _ in range(60):
+        mutant = bytearray(MUTATED[name])
+        for _ in range(stream.choice((1, 2, 20))):
+            mutant[stream.randrange(len(mutant))] = stream.choice((0, 127, 128, 255))
+        try:
+            looked_through(with_right_checksums(bytes(mutant)))
+        except DatasetError as error:
+            sentences.append(str(error))
+    assert sentences
+    assert all(sentence.isprintable() for sentence in sentences)
+
+
+def with_right_checksums(content: bytes) -> bytes:
+    fixed = bytearray(content)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for entry in archive.infolist():
+                at = entry.header_offset
+                start = at + 30 + sum(struct.unpack_from("<2H", content, at + 26))
+                crc = zlib.crc32(content[start : start + entry.file_size])
+                old = struct.pack("<2I", entry.CRC, entry.compress_size)
+                place = content.find(old, archive.start_dir)
+                if place >= 0:
+                    fixed[place : place + 4] = struct.pack("<I", crc)
+    except (zipfile.BadZipFile, struct.error, NotImplementedError, UnicodeDecodeError, ValueError):
+        return content
+    return bytes(fixed)

@@ -241,8 +241,8 @@ def _why_not(job: Job, evaluated: Evaluated) -> str | None:
         return None
     if job.report_asked is None:
         return (
-            "The samples were not held against real images. Upload some with `synthloom datasets "
-            'upload`, and ask for it with "report": {"against": "ds_…"}.'
+            "The samples were not held against real images. Upload some with synthloom datasets "
+            'upload, and ask for it with "report": {"against": "ds_…"}.'
         )
     return f"The samples could not be held against real images: {evaluated.reason}"
 

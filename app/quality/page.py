@@ -189,6 +189,11 @@ def _evaluation(evaluation: Evaluation | None, pictures: Pictures) -> dict[str, 
         "copies_picture": pictures.of_evaluation.get(worst) if worst else None,
         "more_pictures": [(n, png) for n, png in pictures.of_evaluation.items() if n != worst],
         "evaluation_stages": _numbered(evaluation.cost.seconds),
+        "most_share": max(
+            (max(row.real_share, row.together_share) for row in evaluation.balance.classes),
+            default=1.0,
+        )
+        or 1.0,
     }
 
 

@@ -228,7 +228,11 @@ def test_a_model_that_was_deleted_can_be_registered_again(shelf: Shelf) -> None:
 
 def test_old_files_that_no_row_names_are_removed(shelf: Shelf) -> None:
     kept = shelf.add(spec("a"), preview=shelf.weights)
-    left = ["models/mine/00/weights.safetensors", "models/gone/00/x/preview.png.ab.part"]
+    left = [
+        "models/mine/00/weights.safetensors",
+        "models/gone/00/x/preview.png.ab.part",
+        "datasets/mine/ds_00/dataset",
+    ]
     new = "models/mine/00/ff/weights.safetensors"
     for key in (*left, new):
         with shelf.storage.create(key) as writer:
@@ -236,16 +240,16 @@ def test_old_files_that_no_row_names_are_removed(shelf: Shelf) -> None:
     for key in (*left, kept.weights_key):
         long_ago = time.time() - deletion.LEFT_SECONDS - 1
         os.utime(shelf.storage.path(key), (long_ago, long_ago))
-    before = set(shelf.storage.list("models"))
+    before = set(shelf.storage.list(""))
     files = deletion.LeftFiles()
 
     def look() -> int:
         return files.remove(lambda: nullcontext(shelf.session), shelf.storage)
 
     assert look() == 0  # one look is not enough: the clock may have jumped
-    assert set(shelf.storage.list("models")) == before
+    assert set(shelf.storage.list("")) == before
     assert look() == len(left)
-    assert set(shelf.storage.list("models")) == {kept.weights_key, kept.preview_key, new}
+    assert set(shelf.storage.list("")) == {kept.weights_key, kept.preview_key, new}
     assert look() == 0
 
 

@@ -185,11 +185,8 @@ class SampleGrid(Callback):
 class Reporter(Callback):
     """progress.json, every other second and after each snapshot."""
 
-    SECONDS: Final = 2.0
-
-    def __init__(self, directory: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.seconds = seconds
 
     def reported(self, progress: TrainingProgress) -> None:
         progress.write(self.directory)

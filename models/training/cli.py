@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 from pydantic import JsonValue
 
 from models.errors import ModelError
+from models.training import options
 from models.training.config import OPTIONS, TrainingConfig, configured
-from models.training.recipes import RECIPES
 
 
 class Request(NamedTuple):
@@ -40,47 +40,33 @@ def train_command(run: Runner) -> Callable[..., None]:
     """The command: it reads its options into a request, and `run` does the rest."""
 
     def train(
-        architecture: Annotated[str, typer.Option(help=f"One of: {', '.join(sorted(RECIPES))}.")],
-        data: Annotated[Path, typer.Option(metavar="PATH", help="Labelled images: class folders,"
-                        " ImageFolder, npz, Parquet, IDX; a folder, a zip or a file.")],
-        name: Annotated[str, typer.Option(help="Of the model.")],
-        minutes: Annotated[float | None, typer.Option(help="End after so many.")] = None,
-        steps: Annotated[int | None, typer.Option(help="End after so many.")] = None,
-        epochs: Annotated[int | None, typer.Option(help="End after so many passes over the images;"
-                          " the recipe's if nothing else ends it.")] = None,
-        seed: Annotated[int, typer.Option(help="Of weights, order of images, latents.")] = 0,
-        settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
-                            help="An option of the recipe or of the architecture; may be"
-                            " repeated.")] = None,
-        size: Annotated[str | None, typer.Option(metavar="HEIGHTxWIDTH",
-                        help="Bring all images to it.")] = None,
-        channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for RGB; with"
-                            " --size.")] = None,
-        fit: Annotated[Literal["crop", "pad", "stretch"], typer.Option(
-                       help="Images of another aspect ratio.")] = "crop",
-        split: Annotated[str | None, typer.Option(help="Of the dataset; train if left out.")]
-        = None,
-        validation: Annotated[float, typer.Option(help="Share or number of images that choose the"
-                              " best snapshot and teach nothing; 0 for none.")] = 0.1,
-        unconditional: Annotated[bool, typer.Option(help="Learn without labels.")] = False,
-        version: Annotated[str, typer.Option(help="Of the model.")] = "1.0.0",
-        licence: Annotated[str, typer.Option(help="Of the weights.")] = "unknown",
-        description: Annotated[str, typer.Option(help="Of the model, in a sentence.")] = "",
-        snapshot_minutes: Annotated[float | None, typer.Option(help="Between snapshots.")] = None,
-        snapshot_steps: Annotated[int | None, typer.Option(help="Between snapshots.")] = None,
-        checkpoint_minutes: Annotated[float, typer.Option(help="Between saves of the whole"
-                                      " state.")] = 2.0,
-        keep: Annotated[int, typer.Option(help="Snapshots that stay, the best ones.")] = 3,
-        patience: Annotated[int, typer.Option(help="End after so many snapshots without a better"
-                            " figure; 0 never does.")] = 8,
-        threads: Annotated[int | None, typer.Option(help="Of the processor; all if left out.")]
-        = None,
-        device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option()] = "auto",
-        out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run; runs/NAME"
-                       " if left out. An interrupted run goes on there.")] = None,
-        tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Write event files"
-                               " for TensorBoard there.")] = None,
-    ) -> None:  # fmt: skip
+        architecture: options.Architecture,
+        data: options.Data,
+        name: options.Name,
+        minutes: options.Minutes = None,
+        steps: options.Steps = None,
+        epochs: options.Epochs = None,
+        seed: options.Seed = 0,
+        settings: options.Settings = None,
+        size: options.Size = None,
+        channels: options.Channels = None,
+        fit: options.Fit = "crop",
+        split: options.Split = None,
+        validation: options.Validation = 0.1,
+        unconditional: options.Unconditional = False,
+        version: options.Version = "1.0.0",
+        licence: options.Licence = "unknown",
+        description: options.Description = "",
+        snapshot_minutes: options.SnapshotMinutes = None,
+        snapshot_steps: options.SnapshotSteps = None,
+        checkpoint_minutes: options.CheckpointMinutes = 2.0,
+        keep: options.Keep = 3,
+        patience: options.Patience = 8,
+        threads: options.Threads = None,
+        device: options.Device = "auto",
+        out: options.Out = None,
+        tensorboard: options.TensorBoard = None,
+    ) -> None:
         """Train a generator on labelled images; the same command goes on where one was stopped."""
         try:
             config = configured(

@@ -32,7 +32,7 @@ def draw_curves(record: Mapping[str, JsonValue], chosen_step: int, target: Path)
                 curves[name]["step"], curves[name]["value"], style, label=label, linewidth=0.8
             )
         axes.axvline(chosen_step, color="0.4", linestyle="--", linewidth=0.8, label="chosen")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     above.set_ylabel("loss")
     below.set_ylabel("figure")
     below.set_xlabel("step")

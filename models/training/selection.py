@@ -10,6 +10,7 @@ about its samples, and those of an autoencoder little.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,13 +33,14 @@ FEWEST_PAIRS: Final = 5
 """Images of a class below which nothing is said of their distances."""
 
 Features = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
 
 class Verdict(NamedTuple):
     """features float64 [N, D] and the likeliest label int64 [N] of each image."""
 
     features: Features
-    labels: npt.NDArray[np.int64]
+    labels: Labels
 
 
 class Judge:
@@ -66,13 +68,11 @@ class Judge:
         """
         asked = np.resize(self.real.labels, self.count)
         conditional = generator.class_count > 0
-        pixels = _draw(generator, asked if conditional else None, self.count)
-        verdict = self._verdict(pixels)
+        verdict, distinct = self._samples(generator, asked if conditional else None)
         features = verdict.features / self.scale
         kid = kernel_distance(self.features, features)
-        agreement = float((verdict.labels == asked).mean()) if self.labelled else None
-        if not conditional:
-            agreement = None
+        told = conditional and self.labelled
+        agreement = float((verdict.labels == asked).mean()) if told else None
         labels = (self.real.labels, asked) if conditional else None
         diversity = _diversity(self.features, features, labels)
         return Judged(
@@ -80,10 +80,26 @@ class Judge:
             kid=kid,
             label_agreement=agreement,
             diversity=diversity,
-            distinct=len(np.unique(pixels.reshape(len(pixels), -1), axis=0)) / len(pixels),
-            samples=len(pixels),
+            distinct=distinct / self.count,
+            samples=self.count,
             real_images=len(self.real),
         )
+
+    def _samples(self, generator: Generator, labels: Labels | None) -> tuple[Verdict, int]:
+        """The verdict on `count` samples, and how many of them are distinct, to the pixel."""
+        verdicts, seen = [], set()
+        for start in range(0, self.count, BATCH):
+            size = min(BATCH, self.count - start)
+            z = normal(
+                seed=0, model="0" * 64, shard=0, first=start, count=size,
+                size=generator.latent_size,
+            )  # fmt: skip
+            made = sample(generator, z, None if labels is None else labels[start : start + size])
+            if not made.finite.all():
+                raise DivergenceError("the generator makes images that are no numbers")
+            seen |= {blake2b(image.tobytes()).digest() for image in made.pixels}
+            verdicts.append(self._verdict(made.pixels))
+        return Verdict(*map(np.concatenate, zip(*verdicts, strict=True))), len(seen)
 
     @torch.inference_mode()
     def _verdict(self, images: npt.NDArray[np.uint8]) -> Verdict:
@@ -95,23 +111,6 @@ class Judge:
             features.append(hidden.double().numpy())
             labels.append(self.classifier.head[-1](hidden).argmax(dim=1).numpy())
         return Verdict(np.concatenate(features), np.concatenate(labels))
-
-
-def _draw(
-    generator: Generator, labels: npt.NDArray[np.int64] | None, count: int
-) -> npt.NDArray[np.uint8]:
-    """uint8 [count, H, W, C]."""
-    parts = []
-    for start in range(0, count, BATCH):
-        size = min(BATCH, count - start)
-        z = normal(
-            seed=0, model="0" * 64, shard=0, first=start, count=size, size=generator.latent_size
-        )
-        made = sample(generator, z, None if labels is None else labels[start : start + size])
-        if not made.finite.all():
-            raise DivergenceError("the generator makes images that are no numbers")
-        parts.append(made.pixels)
-    return np.concatenate(parts)
 
 
 def kernel_distance(real: Features, made: Features) -> float:
@@ -134,7 +133,7 @@ def kernel_distance(real: Features, made: Features) -> float:
 def _diversity(
     real: Features,
     made: Features,
-    labels: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None,
+    labels: tuple[Labels, Labels] | None,
 ) -> float | None:
     """Mean distance of two samples over that of two real images; the mean over the classes.
 

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -35,7 +36,7 @@ from models.training.judging import judge_of, weakness
 from models.training.learner import Learner
 from models.training.loop import Loop
 from models.training.plot import draw_curves
-from models.training.progress import Ending, TrainingProgress
+from models.training.progress import Ending, State, TrainingProgress
 from models.training.recipe import Recipe
 from models.training.record import Material, curves, figures_of, training_record
 from models.training.snapshots import Row
@@ -149,12 +150,17 @@ class _Session:
         return outcome
 
     def failed(self, error: Exception) -> None:
-        """Say in progress.json why there is no result."""
-        if self.loop is not None and not isinstance(error, TrainingInterruptedError):
-            self.loop.report("failed", error=str(error))
+        """Say in progress.json why there is no result, if there is room to say it."""
+        if isinstance(error, TrainingInterruptedError):
+            return
+        with suppress(OSError):
+            if self.loop is None:
+                self._tell("failed", str(error))
+            else:
+                self.loop.report("failed", error=str(error))
 
     def _loop(self, stop: Callable[[], bool]) -> Loop:
-        self._preparing()
+        self._tell("preparing")
         started = time.perf_counter()
         train, validation = self.parts
         judge = judge_of(self.directory, self.config, train, validation) if validation else None
@@ -171,10 +177,11 @@ class _Session:
         self.learner.spend(time.perf_counter() - started)
         return self.loop
 
-    def _preparing(self) -> None:
+    def _tell(self, state: State, error: str | None = None) -> None:
+        """How the run stands before there is a loop."""
         progress = TrainingProgress(
-            state="preparing", name=self.config.name, architecture=self.config.architecture,
-            steps=self.learner.steps,
+            state=state, name=self.config.name, architecture=self.config.architecture,
+            steps=self.learner.steps, error=error,
         )  # fmt: skip
         for callback in self.callbacks:
             callback.reported(progress)
@@ -189,6 +196,7 @@ class _Session:
         assert best is not None, "a run that ends has a snapshot"
         source = loop.snapshots.folder(best)
         spec = self._complete(read_spec(source), loop, best, ending)
+        (self.directory / SPEC_FILE).unlink(missing_ok=True)  # of a shorter run: other weights
         write_atomically(self.directory / WEIGHTS_FILE, (source / WEIGHTS_FILE).read_bytes())
         write_atomically(self.directory / SPEC_FILE, spec.to_json().encode())
         shutil.copyfile(source / SHEET_FILE, self.directory / PREVIEW_FILE)

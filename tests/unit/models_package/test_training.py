@@ -103,8 +103,9 @@ def test_a_vae_lowers_its_loss_and_gives_a_checkpoint_that_loads(digits, tmp_pat
     generator = checkpoint.load(spec, tmp_path / WEIGHTS_FILE)
     z = normal(seed=0, model=spec.sha256, shard=0, first=0, count=100, size=spec.latent_size)
     labels = np.arange(100) % 10
-    pixels, finite = sample(generator, z, labels)
-    assert finite.all()
+    made = sample(generator, z, labels)
+    assert made.finite.all()
+    pixels = made.pixels
     # The mean sample of a digit is nearer to the real mean of that digit than to most others.
     mean = np.stack([pixels[labels == k].mean(0) for k in range(10)]).reshape(10, -1)
     real = np.stack([digits.images[digits.labels == k].mean(0) for k in range(10)]).reshape(10, -1)

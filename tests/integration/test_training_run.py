@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from PIL import Image
 
 from tests.harness import Server, children_of, end, follow_run, wait_for
-
-SHAPES = ("bar", "bow")
-
+from tests.shapes import SHAPES, upload_shapes
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 """The server of the whole run; one kind of database is enough here."""
@@ -23,23 +20,8 @@ pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 
 @pytest.fixture(scope="module")
 def dataset(server: Server) -> str:
-    """Bars and bows of 8 x 8 pixels at random places: 96 images."""
-    random = np.random.default_rng(0)
-    pixels = np.zeros((96, 8, 8), np.uint8)
-    for number, image in enumerate(pixels):
-        place, tone = random.integers(1, 6), random.integers(150, 256)
-        if number % 2:
-            image[place : place + 2, :] = tone
-        else:
-            image[:, place : place + 2] = tone
-    file = io.BytesIO()
-    labels = np.arange(96) % 2
-    np.savez(file, images=pixels, labels=labels, classes=np.array(SHAPES))
     with server.client() as client:
-        sent = {"file": ("shapes.npz", file.getvalue())}
-        answer = client.post("/v1/datasets", files=sent, data={"name": "shapes"})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+        return upload_shapes(client)
 
 
 def ask(http: httpx.Client, dataset: str, **changes: Any) -> dict[str, Any]:
@@ -98,6 +80,7 @@ def _check_what_stays(server: Server, http: httpx.Client, run: dict[str, Any]) -
     wait_for("the sweep", lambda: _names(folder) == {"child.log", "grid.png", "curves.json"})
 
 
+@pytest.mark.soak  # with a process that only counts: test_runs.py
 def test_a_running_training_is_cancelled_and_leaves_nothing(
     server: Server, http: httpx.Client, dataset: str
 ) -> None:

@@ -23,8 +23,8 @@ from models.generator import Generator
 from models.spec import ImageShape, Weights
 from models.training.callbacks import LossTable
 from models.training.classify import Budget, fit
-from models.training.config import TrainingConfig
 from models.training.session import start
+from tests.trainings import small
 
 SMALL = Effort(agreement_samples=200, utility_samples=3000, epochs=4)
 
@@ -107,12 +107,9 @@ def test_samples_are_drawn_class_by_class_in_turn(spec, taught):
 def run(digits, tmp_path_factory):
     """A finished little training with two snapshots."""
     folder = tmp_path_factory.mktemp("run")
-    config = TrainingConfig(architecture="cvae", name="digits", base=8, epochs=1)
     table = [LossTable(folder / "losses.csv", every=5)]
-    start(config, digits, folder, table)
-    start(
-        TrainingConfig(architecture="cvae", name="digits", base=8, epochs=8), digits, folder, table
-    )
+    for epochs in (1, 8):
+        start(small("cvae", epochs=epochs, snapshot_steps=1000), digits, folder, table)
     return folder
 
 

@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("html_key", sa.String(200), nullable=False),
         sa.Column("html_bytes", INTEGER, nullable=False),
         sa.Column("html_sha256", sa.String(64), nullable=False),
-        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["job_number"], ["jobs.number"], name="fk_job_reports_job_number_jobs"

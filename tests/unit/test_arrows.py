@@ -53,7 +53,18 @@ ARROWS: dict[str, set[str]] = {
         "wire",
     }
     | FOUNDATION,
-    "api": {"jobs", "runs", "datasets", "imports", "catalogue", "deletion", "db", "storage", "wire"}
+    "api": {
+        "jobs",
+        "runs",
+        "datasets",
+        "imports",
+        "catalogue",
+        "deletion",
+        "db",
+        "quality",
+        "storage",
+        "wire",
+    }
     | FOUNDATION,
     "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,

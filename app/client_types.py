@@ -326,6 +326,8 @@ class JobRequest(TypedDict, total=False):
     model: str
     models: list[dict[str, Any]]
     samples_per_class: dict[str, int] | int
+    balance: dict[str, Any]
+    """What a real dataset lacks: `counts` or `dataset`, and `to`."""
     samples: int
     labelled_by: str | dict[str, Any]
     """Of models without classes: a classifier, or its name and `min_confidence`."""

@@ -99,7 +99,12 @@ class GenerationServer:
             self._socket, self.address = _unix(_socket_path(folder, worker_id))
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self._application(), http="h11", log_config=None, access_log=False, lifespan="on"
+                self._application(),
+                http="h11",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                lifespan="on",
             )
         )
         self._thread = threading.Thread(target=self._run, name="generation-server", daemon=True)

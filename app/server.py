@@ -36,6 +36,7 @@ def run_server(settings: Settings) -> None:
         uvicorn.Config(
             create_app(settings),
             http="h11",  # the other parser takes heads of any size, and requests without a host
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

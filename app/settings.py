@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     """Shards one worker runs at a time: the device serves one while the other is encoded."""
 
     training_threads: int = Field(default=1, ge=1, le=1024)
-    """Processor threads of a training or an evaluation. Each worker runs one at a time, in a process
-    of its own with low priority, so that jobs and requests go on beside it."""
+    """Processor threads of a training or an evaluation. Each worker runs one at a time, in a
+    process of its own with low priority, so that jobs and requests go on beside it."""
 
     run_attempts: int = Field(default=3, ge=1, le=1_000)
     """Times that a training or an evaluation may end its process or its worker without a word,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from cachetools import TTLCache
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.orm import Session
 
 from app import catalogue
+from app.api.fresh import Fresh
 from app.errors import NotFoundError, UnknownModelError
 from models.spec import ModelSpec
 
@@ -22,25 +21,21 @@ class KnownModels:
 
     def __init__(self, transaction: Callable[[], AbstractContextManager[Session]]) -> None:
         self._transaction = transaction
-        self._specs: TTLCache[tuple[str, str], ModelSpec] = TTLCache(1_024, FRESH_SECONDS)
+        self._specs = Fresh(self._read, FRESH_SECONDS)
 
     async def specs(self, tenant: str, refs: Sequence[str]) -> list[ModelSpec]:
         """The specs of `name` or `name@version`, in order. Raises UnknownModelError."""
-        found = {ref: self._specs.get((tenant, ref)) for ref in refs}
-        missing = [ref for ref, spec in found.items() if spec is None]
-        if missing:
-            read = await run_in_threadpool(self._read, tenant, missing)
-            self._specs.update({(tenant, ref): spec for ref, spec in read.items()})
-            found |= read
-        return [spec for ref in refs if (spec := found[ref])]
+        return [await self._specs.get((tenant, ref)) for ref in refs]
 
     def forget(self) -> None:
         """Read everything again: what names mean has changed."""
-        self._specs.clear()
+        self._specs.forget()
 
-    def _read(self, tenant: str, refs: Sequence[str]) -> dict[str, ModelSpec]:
+    def _read(self, asked: tuple[str, str]) -> ModelSpec:
+        tenant, ref = asked
         with self._transaction() as session:
-            return dict(zip(refs, resolved(session, tenant, refs), strict=True))
+            [spec] = resolved(session, tenant, [ref])
+        return spec
 
 
 def resolved(session: Session, tenant: str, refs: Sequence[str]) -> list[ModelSpec]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ParamSpec, TypeVar
 
+import numpy as np
 from anyio import from_thread, to_thread
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
@@ -20,17 +22,18 @@ from app.api.services import Provided, RecentTenant, Services
 from app.api.strict import StrictRoute
 from app.datasets.batch import (
     Batch,
+    Images,
     as_grid,
     as_json,
     as_npz,
     as_parquet,
     as_zip,
-    raw_images,
 )
 from app.errors import JobTooLargeError, NotAcceptableError, ValidationError
+from app.jobs.drawing import AtOnce, Drawing
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
-from app.jobs.shard import AtOnce, ShardRun
+from app.jobs.shard import ShardRun
 from app.wire import Draw, Drawn
 from models.spec import ModelSpec
 
@@ -43,15 +46,30 @@ SMALL_BYTES = 1 << 20
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Render = Callable[[Batch], bytes]
-FORMATS: dict[str, tuple[bool, Render]] = {
-    "application/zip": (True, as_zip),
-    "application/x-npz": (False, as_npz),
-    "application/vnd.apache.parquet": (True, as_parquet),
-    "image/png": (False, as_grid),
-    "application/json": (True, as_json),
+
+
+@dataclass(frozen=True)
+class OfFiles:
+    """A form that holds image files."""
+
+    render: Callable[[Batch], bytes]
+
+
+@dataclass(frozen=True)
+class OfImages:
+    """A form that holds pixels."""
+
+    render: Callable[[Images], bytes]
+
+
+FORMATS: dict[str, OfFiles | OfImages] = {
+    "application/zip": OfFiles(as_zip),
+    "application/x-npz": OfImages(as_npz),
+    "application/vnd.apache.parquet": OfFiles(as_parquet),
+    "image/png": OfImages(as_grid),
+    "application/json": OfFiles(as_json),
 }
-"""Media type → whether it holds image files, and how it is written; the first is the default."""
+"""Media type → how it is written; the first is the default."""
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {media_type: {} for media_type in FORMATS}}
@@ -104,7 +122,6 @@ def _answer(
     request_id: str,
     ask: Callable[[Draw], Drawn],
 ) -> Response:
-    as_files, render = FORMATS[media_type]
     engine = RemoteEngine(
         ask,
         request_id,
@@ -112,14 +129,17 @@ def _answer(
         plan.precision,
         services.limits.engine_batch,
     )
-    batch = _draw(services, plan, engine, as_files)
-    batch.licences = [spec.licence for spec in specs]
+    match FORMATS[media_type]:
+        case OfImages(render):
+            content = render(_images(services, plan, engine))
+        case OfFiles(render):
+            content = render(_files(services, plan, engine, [spec.licence for spec in specs]))
     headers = {
         "Synthloom-Seed": str(plan.seed),
         "Synthloom-Models": ", ".join(f"{model.ref}#{model.sha256}" for model in plan.models),
         "Cache-Control": "private, no-store",
     }
-    return Response(render(batch), media_type=media_type, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
 
 
 class _Here(Executor):
@@ -132,8 +152,29 @@ class _Here(Executor):
         return done
 
 
-def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) -> Batch:
-    batch = Batch(plan)
+def _images(services: Services, plan: Plan, engine: RemoteEngine) -> Images:
+    shape = plan.image
+    pixels = np.empty((plan.samples, shape.height, shape.width, shape.channels), np.uint8)
+    labels = np.empty(plan.samples, np.int64)
+    label_of = np.array([cell.label for cell in plan.cells])
+    for index in range(plan.shards):
+        shard = plan.shard(index)
+        labels[shard.first : shard.first + shard.size] = label_of[shard.cells]
+        drawing = Drawing(
+            plan=plan,
+            shard=shard,
+            engine=AtOnce(engine),
+            refusal_factor=services.settings.refusal_factor,
+        )
+        for candidates, images in drawing.accepted():
+            kept = candidates.positions >= 0
+            places = shard.first + candidates.positions[kept]
+            pixels[places] = images[kept].reshape(-1, *pixels.shape[1:])
+    return Images(plan.classes, pixels, labels)
+
+
+def _files(services: Services, plan: Plan, engine: RemoteEngine, licences: list[str]) -> Batch:
+    batch = Batch(plan, licences=licences)
     for index in range(plan.shards):
         run = ShardRun(
             plan=plan,
@@ -142,7 +183,6 @@ def _draw(services: Services, plan: Plan, engine: RemoteEngine, as_files: bool) 
             encoders=_Here() if _is_small(plan) else services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,
-            encode=None if as_files else raw_images,
         )
         run.write(batch)
         batch.rows += run.rows

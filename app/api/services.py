@@ -10,12 +10,11 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from anyio import CapacityLimiter
-from cachetools import TTLCache
 from fastapi import Depends, Request, Security
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session
 
+from app.api.fresh import Fresh
 from app.api.known_models import KnownModels
 from app.api.pilots import Pilots
 from app.api.remote_engine import RemoteWorkers
@@ -46,8 +45,8 @@ class Services:
     limits: Limits = field(init=False)
     workers: RemoteWorkers = field(init=False)
     encoders: Executor = field(init=False)
-    tenants: TTLCache[bytes, str] = field(init=False)
-    """By the digest of their key; read and written on the event loop only."""
+    tenants: Fresh[bytes, str] = field(init=False)
+    """By the digest of their key."""
     models: KnownModels = field(init=False)
     pilots: Pilots = field(init=False)
     sampling: CapacityLimiter = field(init=False)
@@ -65,7 +64,7 @@ class Services:
         self.workers = RemoteWorkers(
             self.transaction, self.settings.lease_seconds, self.settings.sync_waiting_samples
         )
-        self.tenants = TTLCache(1_024, ACCESS_SECONDS)
+        self.tenants = Fresh(self.tenant_of, ACCESS_SECONDS)
         self.models = KnownModels(self.transaction)
         self.pilots = Pilots(self.workers)
         self.sampling = CapacityLimiter(SAMPLING_THREADS)
@@ -76,6 +75,21 @@ class Services:
     def transaction(self) -> AbstractContextManager[Session]:
         """A session whose work is committed when the block ends well."""
         return transaction(self.database)
+
+    def tenant_of(self, digest: bytes) -> str:
+        """The tenant whose key has this SHA-256. Raises UnauthorizedError."""
+        with self.transaction() as session:
+            tenant = session.execute(
+                sa.select(ApiKey.tenant_id).where(
+                    ApiKey.digest == digest, ApiKey.revoked_at.is_(None)
+                )
+            ).scalar_one_or_none()
+        if tenant is None:
+            raise UnauthorizedError(
+                "This key is not valid here; the key is in the file api-key of the server's data "
+                "folder."
+            )
+        return tenant
 
     async def close(self) -> None:
         """Release threads and connections; nothing is served any more."""
@@ -93,11 +107,12 @@ async def services_of(request: Request) -> Services:
 
 Provided = Annotated[Services, Depends(services_of)]
 
-_bearer = HTTPBearer(auto_error=False, description="the key in `<data folder>/api-key`")
+bearer = HTTPBearer(auto_error=False, description="the key in `<data folder>/api-key`")
+"""Reads the key that came with a request."""
 
 
 async def digest_of(
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> bytes:
     """SHA-256 of the key that came with the request. Raises UnauthorizedError.
 
@@ -113,25 +128,12 @@ async def digest_of(
 
 def tenant_of(services: Provided, digest: Annotated[bytes, Depends(digest_of)]) -> str:
     """The tenant whose key came with the request. Raises UnauthorizedError."""
-    with services.transaction() as session:
-        tenant = session.execute(
-            sa.select(ApiKey.tenant_id).where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None))
-        ).scalar_one_or_none()
-    if tenant is None:
-        raise UnauthorizedError(
-            "This key is not valid here; the key is in the file api-key of the server's data "
-            "folder."
-        )
-    return tenant
+    return services.tenant_of(digest)
 
 
 async def recent_tenant_of(services: Provided, digest: Annotated[bytes, Depends(digest_of)]) -> str:
     """The same, as of `ACCESS_SECONDS` ago at most: for requests that cost less than the look."""
-    tenant = services.tenants.get(digest)
-    if tenant is None:
-        tenant = await run_in_threadpool(tenant_of, services, digest)
-        services.tenants[digest] = tenant
-    return tenant
+    return await services.tenants.get(digest)
 
 
 Tenant = Annotated[str, Depends(tenant_of)]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from app.cli.asking import (
+    BalanceOption,
+    BalanceToOption,
+    ClassOption,
+    ConfidenceOption,
+    EncodingOption,
+    ImageFormat,
+    LabelledByOption,
+    Layout,
+    LayoutOption,
+    OutOption,
+    PerClassOption,
+    QualityOption,
+    SamplesOption,
+    SeedOption,
+    add_files,
+    labeller_of,
+    request_of,
+)
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
 from app.cli.delivery import Delivery, checked_target, deliver
 from app.cli.job_reports import (
@@ -26,104 +44,16 @@ from app.cli.job_reports import (
 from app.cli.progress import reporter
 from app.cli.terminal import plain, print_json, print_table, stdout
 from app.client_errors import JobFailedError
-from app.client_types import JobRequest
-
-LARGEST_SEED = 2**53 - 1
-
-
-class Layout(StrEnum):
-    """How the samples lie in the folder."""
-
-    IMAGEFOLDER = "imagefolder"
-    WEBDATASET = "webdataset"
-    PARQUET = "parquet"
-    NPZ = "npz"
-
-    @property
-    def reader(self) -> str:
-        """What reads a folder of it; `{}` stands for its path."""
-        return {
-            Layout.IMAGEFOLDER: "torchvision.datasets.ImageFolder({!r})",
-            Layout.WEBDATASET: "webdataset.WebDataset over the .tar files in {}",
-            Layout.PARQUET: "datasets.load_dataset({!r})",
-            Layout.NPZ: "numpy.load of the .npy files in {}",
-        }[self]
-
-
-LayoutOption = Annotated[
-    Layout, typer.Option("--format", help="How the samples lie in DIR: for which reader.")
-]
-
-
-class ImageFormat(StrEnum):
-    """Forms of image files."""
-
-    PNG = "png"
-    WEBP = "webp"
-    JPEG = "jpeg"
-
-
-EncodingOption = Annotated[
-    ImageFormat, typer.Option("--encoding", help="Form of the image files; webp is lossless.")
-]
-QualityOption = Annotated[
-    int | None,
-    typer.Option(
-        "--quality", min=1, max=100, metavar="Q", help="Of jpeg: 95 if left out; makes webp lossy."
-    ),
-]
-
-SeedOption = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        min=0,
-        max=LARGEST_SEED,
-        metavar="SEED",
-        help="Same seed, same samples; random if left out.",
-    ),
-]
-LabelledByOption = Annotated[
-    str | None,
-    typer.Option(
-        "--labelled-by",
-        metavar="CLASSIFIER",
-        help="Have this classifier label what a model without classes draws.",
-    ),
-]
-ConfidenceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--min-confidence",
-        min=0.0,
-        max=1.0,
-        metavar="P",
-        help="Of the classifier: smallest probability that counts; 0 if left out.",
-    ),
-]
 
 
 def generate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="New folder for the dataset.")
-    ],
-    per_class: Annotated[
-        int | None,
-        typer.Option("--per-class", min=1, metavar="N", help="That many of every class."),
-    ] = None,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class", metavar="NAME=N", help="That many of one class; give it once a class."
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            "--samples", min=1, metavar="N", help="For a model that can't be asked for a class."
-        ),
-    ] = None,
+    out: OutOption,
+    per_class: PerClassOption = None,
+    classes: ClassOption = None,
+    samples: SamplesOption = None,
+    balance: BalanceOption = None,
+    balance_to: BalanceToOption = None,
     seed: SeedOption = None,
     labelled_by: LabelledByOption = None,
     min_confidence: ConfidenceOption = None,
@@ -151,10 +81,10 @@ def generate(
     Uses the service at --server, or the one that runs on this machine; without one, a service
     is started for the length of this command. Ctrl-C cancels the job.
     """
-    request = request_of(model, per_class, classes or [], samples, seed)
-    request["formats"] = [layout.value]
-    if encoding is not ImageFormat.PNG or quality is not None:
-        request["encoding"] = encoding_of(encoding, quality)
+    request = request_of(model, per_class, classes, samples, (balance, balance_to))
+    if seed is not None:
+        request["seed"] = seed
+    add_files(request, layout, encoding, quality)
     if labelled_by is not None or min_confidence is not None:
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
     add_to(request, asked_of(against, lift, report_minutes), gate)
@@ -170,60 +100,6 @@ def generate(
         print_json(summary(delivery))
     else:
         show(delivery, out)
-
-
-def request_of(
-    model: str, per_class: int | None, classes: list[str], samples: int | None, seed: int | None
-) -> JobRequest:
-    """The request that the options stand for; exactly one way to say how many."""
-    if sum((per_class is not None, bool(classes), samples is not None)) != 1:
-        raise typer.BadParameter(
-            "Say how many with one of --per-class N, --class NAME=N or --samples N."
-        )
-    request = JobRequest(model=model, formats=["imagefolder"])
-    if samples is not None:
-        request["samples"] = samples
-    else:
-        request["samples_per_class"] = per_class if per_class is not None else quotas(classes)
-    if seed is not None:
-        request["seed"] = seed
-    return request
-
-
-def encoding_of(encoding: ImageFormat, quality: int | None) -> str | dict[str, Any]:
-    """The encoding as a request writes it."""
-    if quality is None:
-        return encoding.value
-    if encoding is ImageFormat.PNG:
-        raise typer.BadParameter(
-            "PNG is lossless; take --encoding jpeg or --encoding webp.", param_hint="--quality"
-        )
-    return {"format": encoding.value, "quality": quality}
-
-
-def labeller_of(labelled_by: str | None, min_confidence: float | None) -> str | dict[str, Any]:
-    """The classifier as a request writes it."""
-    if labelled_by is None:
-        raise typer.BadParameter(
-            "Say which classifier has to be so sure: --labelled-by CLASSIFIER.",
-            param_hint="--min-confidence",
-        )
-    if min_confidence is None:
-        return labelled_by
-    return {"classifier": labelled_by, "min_confidence": min_confidence}
-
-
-def quotas(classes: list[str]) -> dict[str, int]:
-    """`["bag=200", "coat=50"]` as a mapping; a name may hold `=` itself."""
-    found: dict[str, int] = {}
-    for text in classes:
-        name, _, number = text.rpartition("=")
-        if not name or not (number.isascii() and number.isdigit()) or not 0 < int(number) < 10**12:
-            raise typer.BadParameter(f"{text!r} is not like bag=200.", param_hint="--class")
-        if name in found:
-            raise typer.BadParameter(f"{name!r} is given twice.", param_hint="--class")
-        found[name] = int(number)
-    return found
 
 
 def summary(delivery: Delivery) -> dict[str, Any]:

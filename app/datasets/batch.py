@@ -1,4 +1,4 @@
-"""A small batch of samples in memory, and the forms it can be answered in."""
+"""A small batch of samples in memory, as files or as arrays, and the forms it is answered in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.datasets.contact_sheet import contact_sheet
 from app.datasets.imagefolder import close_imagefolder
 from app.datasets.manifest import Layout, SampleRow
+from app.datasets.npz import npz_file
 from app.datasets.parquet import parquet_file
 from app.datasets.zip_writer import ZipWriter
 from app.jobs.plan import Plan
@@ -45,21 +46,17 @@ class Batch:
         for row in self.rows:
             yield row, self._files[layout.file_name(row.sample, row.cell)]
 
-    def images(self) -> NDArray[np.uint8]:
-        """uint8 [n, H, W, C] of a batch whose files are `raw_images`, in order of index."""
-        shape = self.plan.image
-        joined = b"".join(content for _, content in self.ordered())
-        pixels = np.frombuffer(joined, np.uint8)
-        return pixels.reshape(len(self.rows), shape.height, shape.width, shape.channels)
 
-    def labels(self) -> NDArray[np.int64]:
-        """int64 [n]: positions in the plan's classes, in order of index."""
-        return np.array([self.plan.cells[row.cell].label for row in self.rows], np.int64)
+@dataclass(frozen=True)
+class Images:
+    """Pixels in order of index, without files.
 
+    pixels: uint8 [n, H, W, C]; labels: int64 [n], positions in the classes.
+    """
 
-def raw_images(pixels: NDArray[np.uint8]) -> list[bytes]:
-    """No encoding: the bytes of each image of uint8 [n, H, W, C]."""
-    return [image.tobytes() for image in pixels]
+    classes: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
 
 
 def as_zip(batch: Batch) -> bytes:
@@ -73,16 +70,10 @@ def as_zip(batch: Batch) -> bytes:
     return out.getvalue()
 
 
-def as_npz(batch: Batch) -> bytes:
+def as_npz(images: Images) -> bytes:
     """`images` uint8 [n, H, W, C], `labels` int64 [n], `classes` str [k]."""
-    out = io.BytesIO()
-    np.savez(
-        out,
-        images=batch.images(),
-        labels=batch.labels(),
-        classes=np.array(batch.plan.classes, dtype=np.str_),
-    )
-    return out.getvalue()
+    classes = np.array(images.classes, dtype=np.str_)
+    return npz_file({"images": images.pixels, "labels": images.labels, "classes": classes})
 
 
 def as_parquet(batch: Batch) -> bytes:
@@ -90,12 +81,11 @@ def as_parquet(batch: Batch) -> bytes:
     return parquet_file(batch.plan, batch.ordered())
 
 
-def as_grid(batch: Batch) -> bytes:
+def as_grid(images: Images) -> bytes:
     """One PNG of all samples, each class in rows of its own."""
-    images, labels = batch.images(), batch.labels()
     rows: list[tuple[str, list[NDArray[np.uint8]]]] = []
-    for label, name in enumerate(batch.plan.classes):
-        mine = list(images[labels == label])
+    for label, name in enumerate(images.classes):
+        mine = list(images.pixels[images.labels == label])
         for start in range(0, len(mine), GRID_COLUMNS):
             rows.append((name if not start else "", mine[start : start + GRID_COLUMNS]))
     return contact_sheet(rows)

@@ -1,111 +1,22 @@
-"""Run one shard: latents → generator → checks → encode → shard file. No database, no torch.
-
-Candidate c of a model's stream in this shard has the latent `normal(seed, model, shard, c)`.
-The first candidates go to the shard's samples in order; a refused one leaves its sample to be
-filled by the next candidates of the same stream, so every run of a shard ends in the same
-samples, and exactly as many as the plan says.
-
-Of a model that takes no class, where a classifier labels what it draws, each candidate of the
-stream goes to the earliest sample of the class that it was labelled as; see `Openings`.
-"""
+"""Run one shard: what `Drawing` draws → encode → shard file. No database, no torch."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import starmap
-from typing import Protocol, Self
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from app.datasets.encoders import Encode, encoder_of
+from app.datasets.encoders import encoder_of
 from app.datasets.manifest import Layout, SampleRow
-from app.errors import DryClassError
-from app.jobs.encoded import Candidates, Encoded, encoded
-from app.jobs.openings import NOT_FINITE, Openings, most_candidates
-from app.jobs.plan import Plan, PlannedClassifier, Shard
-from models.latents import normal
-from models.verdicts import Verdicts
+from app.jobs.drawing import Drawing
+from app.jobs.encoded import Encoded, encoded
 
-BATCHES_ASKED = 3
-"""Batches of a shard that the engine has at a time: it never waits for latents, and other jobs
-wait for no more than these."""
 BATCHES_AHEAD = 4
 """Batches that may wait for an encoder or the writer: bounds memory, keeps both busy."""
-
-
-class Batch(Protocol):
-    """What a generator gave for one batch."""
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """[n, H, W, C]."""
-
-    @property
-    def finite(self) -> NDArray[np.bool_]:
-        """[n], False where the image must not be used."""
-
-
-class Answer(Protocol):
-    """A batch that was asked for: a future."""
-
-    def result(self) -> Batch:
-        """The batch, once it is there; raises what went wrong."""
-
-    def cancel(self) -> bool:
-        """It is no longer wanted."""
-
-
-Label = Callable[[str, NDArray[np.uint8]], Verdicts]
-"""From the SHA-256 of a classifier and images [n, H, W, C] to its verdict on each."""
-
-
-class Generates(Protocol):
-    """An engine that is asked and waited for."""
-
-    def generate(
-        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
-    ) -> Batch:
-        """Images of one batch."""
-
-    def latent_size(self, model: str) -> int:
-        """Length of one latent."""
-
-
-class Submits(Protocol):
-    """The engine, as far as a shard needs it."""
-
-    def submit(
-        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
-    ) -> Answer:
-        """Ask for the images of one batch."""
-
-    def latent_size(self, model: str) -> int:
-        """Length of one latent."""
-
-
-@dataclass(frozen=True, slots=True)
-class AtOnce:
-    """An engine that is asked and waited for, where one that is submitted to is wanted."""
-
-    engine: Generates
-
-    def submit(
-        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
-    ) -> Answer:
-        """The answer, which is there already."""
-        future: Future[Batch] = Future()
-        future.set_result(self.engine.generate(model, z, labels, batch))
-        return future
-
-    def latent_size(self, model: str) -> int:
-        """Length of one latent."""
-        return self.engine.latent_size(model)
 
 
 class Members(Protocol):
@@ -115,63 +26,17 @@ class Members(Protocol):
         """Append files; returns where the bytes of each begin."""
 
 
-class _Asked:
-    """Batches of one model in order; the engine has so many of the next ones already."""
-
-    def __init__(self, draws: Iterator[Candidates], submit: Callable[[Candidates], Answer]) -> None:
-        self._draws = draws
-        self._submit = submit
-        self._under_way: deque[tuple[Candidates, Answer]] = deque()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for _, future in self._under_way:
-            future.cancel()
-
-    def __iter__(self) -> Iterator[tuple[Candidates, Batch]]:
-        self._ask()
-        while self._under_way:
-            candidates, future = self._under_way[0]
-            batch = future.result()
-            self._under_way.popleft()
-            self._ask()
-            yield candidates, batch
-
-    def _ask(self) -> None:
-        while len(self._under_way) < BATCHES_ASKED:
-            if (candidates := next(self._draws, None)) is None:
-                return
-            self._under_way.append((candidates, self._submit(candidates)))
-
-
-@dataclass
-class ShardRun:
+@dataclass(kw_only=True)
+class ShardRun(Drawing):
     """One run of one shard; `rows` and `refused` are its results."""
 
-    plan: Plan
-    shard: Shard
-    engine: Submits
     encoders: Executor
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
-    refusal_factor: float
-    encode: Encode | None = None
-    """Instead of the encoder of the plan."""
-    label: Label | None = None
-    """Needed where the plan is labelled by a classifier."""
     rows: list[SampleRow] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why candidates were refused → how many."""
     seconds: float = 0.0
     encoding_seconds: float = 0.0
     """Of processors."""
-
-    @property
-    def refused(self) -> int:
-        """Candidates that were drawn and not used."""
-        return self.reasons.total()
 
     def write(self, members: Members) -> None:
         """Draw every sample of the shard into the file.
@@ -185,6 +50,10 @@ class ShardRun:
             self.report(len(self.rows))
         self.rows.sort()
         self.seconds = time.perf_counter() - began
+
+    def look_up(self) -> None:
+        """As of `Drawing`."""
+        self.report(len(self.rows))
 
     def _store(self, members: Members, layout: Layout, batch: Encoded) -> None:
         self.encoding_seconds += batch.cpu_seconds
@@ -205,10 +74,10 @@ class ShardRun:
 
     def _encoded(self) -> Iterator[Encoded]:
         """Encoded batches in order; the next ones are drawn while these are encoded."""
-        encode = self.encode or encoder_of(self.plan.encoding)
+        encode = encoder_of(self.plan.encoding)
         waiting: deque[Future[Encoded]] = deque()
         try:
-            for candidates, pixels in self._accepted():
+            for candidates, pixels in self.accepted():
                 waiting.append(self.encoders.submit(encoded, candidates, pixels, encode))
                 while waiting and (len(waiting) >= BATCHES_AHEAD or waiting[0].done()):
                     yield waiting.popleft().result()
@@ -217,112 +86,3 @@ class ShardRun:
         finally:
             for future in waiting:
                 future.cancel()
-
-    def _accepted(self) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
-        cell_model = np.array([cell.model for cell in self.plan.cells])
-        model_of = cell_model[self.shard.cells]  # [size]
-        judge = self.plan.labelled_by
-        for model in range(len(self.plan.models)):
-            wanted = np.flatnonzero(model_of == model)
-            yield from (
-                self._fill_labelled(model, wanted, judge) if judge else self._fill(model, wanted)
-            )
-
-    def _fill(
-        self, model: int, wanted: NDArray[np.int64]
-    ) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
-        """Candidates of one model until every wanted position has one."""
-        limit = int(len(wanted) * self.refusal_factor)
-        first = 0
-        while len(wanted):
-            if first + len(wanted) > limit:
-                raise self._dry(wanted, first)
-            refused: list[NDArray[np.int64]] = []
-            with _Asked(self._batches(model, first, wanted), self._ask) as asked:
-                for candidates, batch in asked:
-                    refused.append(candidates.positions[~batch.finite])
-                    if batch.finite.any():
-                        positions = np.where(batch.finite, candidates.positions, -1)
-                        yield replace(candidates, positions=positions), batch.pixels
-            first += len(wanted)
-            wanted = np.concatenate(refused)
-            self.reasons[NOT_FINITE] += len(wanted)
-
-    def _fill_labelled(
-        self, model: int, wanted: NDArray[np.int64], judge: PlannedClassifier
-    ) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
-        """Candidates of one model until every wanted position has one of its class."""
-        if not len(wanted):
-            return
-        assert self.label is not None
-        labels = np.array([cell.label for cell in self.plan.cells])[self.shard.cells[wanted]]
-        openings = Openings(wanted, labels, judge.min_confidence)
-        limit = most_candidates(len(wanted), self.refusal_factor, len(self.plan.classes))
-        stream = self._batches(model, 0, np.full(limit, -1, np.int64))
-        with _Asked(stream, self._ask) as asked:
-            for candidates, batch in asked:
-                verdicts = self.label(judge.sha256, batch.pixels)
-                filled = openings.fill(batch.finite, verdicts)
-                if (filled >= 0).any():
-                    yield replace(candidates, positions=filled), batch.pixels
-                if not openings.missing:
-                    break
-                self.report(len(self.rows))  # a search that finds nothing has to end when told
-        self.reasons += openings.refused
-        if openings.missing:
-            raise self._dry_labelled(model, openings, judge)
-
-    def _batches(self, model: int, first: int, wanted: NDArray[np.int64]) -> Iterator[Candidates]:
-        size = self.plan.engine_batch
-        for start in range(0, len(wanted), size):
-            yield Candidates(model, first + start, wanted[start : start + size])
-
-    def _ask(self, candidates: Candidates) -> Answer:
-        planned, positions = self.plan.models[candidates.model], candidates.positions
-        z = normal(
-            seed=self.plan.seed,
-            model=planned.sha256,
-            shard=self.shard.index,
-            first=candidates.first,
-            count=len(positions),
-            size=self.engine.latent_size(planned.sha256),
-        )
-        if self.plan.labelled_by:  # nobody knows yet which samples these will be
-            return self.engine.submit(planned.sha256, z, None, self.plan.engine_batch)
-        labels = self._conditions[self.shard.cells[positions]]  # [n]
-        takes_none = bool(len(labels)) and labels[0] < 0
-        return self.engine.submit(
-            planned.sha256, z, None if takes_none else labels, self.plan.engine_batch
-        )
-
-    @cached_property
-    def _conditions(self) -> NDArray[np.int64]:
-        return np.array([cell.condition for cell in self.plan.cells], np.int64)
-
-    def _dry(self, wanted: NDArray[np.int64], drawn: int) -> DryClassError:
-        cells = [self.plan.cells[cell] for cell in self.shard.cells[wanted]]
-        short: dict[str, int] = {}
-        for cell in cells:
-            name = self.plan.classes[cell.label]
-            short[name] = short.get(name, 0) + 1
-        model = self.plan.models[cells[0].model].ref
-        missing = ", ".join(f"{name!a} ({n} missing)" for name, n in short.items())
-        return DryClassError(
-            f"{model} ran dry for {missing}: of {drawn} candidates of shard {self.shard.index}, "
-            f"{self.refused} were refused because their values were not finite (NaN or "
-            "infinite). The checkpoint is likely broken: train or register it again.",
-            missing=short,
-            refused={NOT_FINITE: self.refused},
-        )
-
-    def _dry_labelled(
-        self, model: int, openings: Openings, judge: PlannedClassifier
-    ) -> DryClassError:
-        classes = self.plan.classes
-        return DryClassError(
-            f"Shard {self.shard.index}: "
-            + openings.dry(classes, self.plan.models[model].ref, judge.ref),
-            missing={classes[label]: count for label, count in openings.missing.items()},
-            refused={name: count for name, count in openings.refused.items() if count},
-            labelled={name: openings.labelled[label] for label, name in enumerate(classes)},
-        )

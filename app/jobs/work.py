@@ -25,8 +25,9 @@ from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableErr
 from app.jobs import finalize, lifecycle
 from app.jobs.asked_report import AskedReport
 from app.jobs.dispatch import Dispatcher
+from app.jobs.drawing import Submits
 from app.jobs.report import Evaluated, Finished, Judges, KeepGoing, no_evaluation
-from app.jobs.shard import ShardRun, Submits
+from app.jobs.shard import ShardRun
 from app.settings import Settings
 from app.storage import LocalStorage
 from models.verdicts import Verdicts

@@ -110,7 +110,7 @@ def variants(architecture: str) -> list[Variant]:
     recipe = RECIPES[architecture]
     kept: dict[str, Variant] = {}
     for options in OPTIONS:
-        foreign = set(options) & (OF_GANS if recipe.variational else OF_AUTOENCODERS)
+        foreign = set(options) & {*(OF_GANS if recipe.variational else OF_AUTOENCODERS)}
         if foreign or (recipe.variational and "loss" in options):
             continue
         changed = recipe.with_overrides(options)

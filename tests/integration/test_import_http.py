@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.checkpoint import load
+from models.generator import sample
 from models.latents import normal
+from models.zoo.catalogue import shipped_model
 from tests import strangers
 from tests.harness import run_job
 from tests.service import Service
@@ -59,6 +65,54 @@ def test_a_checkpoint_of_each_kind_serves_what_its_own_network_draws(
         by_hand = strangers.Decoder()(torch.from_numpy(z), torch.full((8,), 1))
     wanted = (255 * by_hand).round().permute(0, 2, 3, 1).numpy()
     assert np.abs(images.astype(int) - wanted).max() <= 1
+
+
+ARTICLE = """
+import sys
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+generator = nn.Sequential(
+    nn.Linear(100, 128), nn.LeakyReLU(0.2),
+    nn.Linear(128, 256), nn.LeakyReLU(0.2),
+    nn.Linear(256, 512), nn.LeakyReLU(0.2),
+    nn.Linear(512, 1024), nn.LeakyReLU(0.2),
+    nn.Linear(1024, 784), nn.Tanh(),
+)
+trained = list(load_file(sys.argv[1]).values())
+for layer in generator[::2]:
+    layer.weight.data, layer.bias.data = (
+        next(t.float() for t in trained if t.shape == shape)
+        for shape in (layer.weight.shape, layer.bias.shape)
+    )
+torch.save(generator.state_dict(), sys.argv[2])
+"""
+"""A script as people write it; in place of its hours of training it takes weights of the zoo."""
+
+
+def test_the_articles_network_comes_from_a_plain_script_and_serves(
+    http: httpx.Client, tmp_path: Path
+) -> None:
+    trained = shipped_model("fashion-gan")
+    path = tmp_path / "generator.pth"
+    arguments = [sys.executable, "-c", ARTICLE, str(trained.weights_path), str(path)]
+    subprocess.run(arguments, check=True)
+    asked = upload(http, path.read_bytes(), name="article", licence="MIT")
+    assert asked.status_code == 422
+    unknowns = asked.json()["proposal"]["unknowns"]
+    answers = {unknown["name"]: unknown["candidates"][0]["label"] for unknown in unknowns}
+    answer = upload(http, path.read_bytes(), name="article", licence="MIT",
+                    answers=json.dumps(answers))  # fmt: skip
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["warnings"] == []
+    body = {"model": "article", "samples": 8, "seed": 5}
+    drawn = http.post("/v1/samples", json=body, headers={"Accept": "application/x-npz"})
+    assert drawn.status_code == 200, drawn.text
+    images = np.load(io.BytesIO(drawn.content))["images"]
+    z = normal(seed=5, model=answer.json()["sha256"], shard=0, first=0, count=8, size=100)
+    wanted = sample(load(trained.spec, trained.weights_path), z, None).pixels
+    assert np.abs(images.reshape(wanted.shape).astype(int) - wanted).max() <= 1
 
 
 def test_the_same_content_again_is_the_same_model(http: httpx.Client) -> None:

@@ -39,8 +39,7 @@ ARROWS: dict[str, set[str]] = {
         "storage",
     }
     | FOUNDATION,
-    "http_protocol": set(),
-    "generation_server": {"jobs", "wire", "http_protocol"} | FOUNDATION,
+    "generation_server": {"jobs", "wire"} | FOUNDATION,
     "worker": {
         "jobs",
         "runs",
@@ -70,7 +69,7 @@ ARROWS: dict[str, set[str]] = {
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,
     "parent": set(),
-    "server": {"main", "supervisor", "bootstrap", "http_protocol"} | FOUNDATION,
+    "server": {"main", "supervisor", "bootstrap"} | FOUNDATION,
     "client": {"datasets"} | FOUNDATION,
     "cli": {
         "client",

@@ -28,11 +28,12 @@ from app.errors import (
     UnknownClassifierError,
     ValidationError,
 )
+from app.jobs.drawing import AtOnce
 from app.jobs.openings import FEWEST_OWED, most_candidates
 from app.jobs.pilot import Pilot, labelling
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
-from app.jobs.shard import AtOnce, ShardRun
+from app.jobs.shard import ShardRun
 from models.classifier_spec import ClassifierSpec
 from models.latents import normal
 from models.spec import Weights

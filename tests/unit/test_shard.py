@@ -19,8 +19,9 @@ from PIL import Image
 
 from app.datasets.zip_writer import ZipWriter
 from app.errors import DryClassError, JobStoppedError
+from app.jobs.drawing import BATCHES_ASKED, AtOnce, Submits
 from app.jobs.plan import Cell, Plan
-from app.jobs.shard import BATCHES_AHEAD, BATCHES_ASKED, AtOnce, ShardRun, Submits
+from app.jobs.shard import BATCHES_AHEAD, ShardRun
 from models.latents import normal
 from tests.builders import image, plan_of, planned, spec
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +118,20 @@ def test_the_articles_recipe():
     recipe = RECIPES["mlp_gan"]
     assert (recipe.loss, recipe.dropout, recipe.latent_size) == ("logistic", 0.3, 100)
     assert recipe.with_overrides({"pretraining_steps": 200}).pretraining_steps == 200
+
+
+def test_the_documentation_names_every_option_and_its_defaults():
+    """docs/training.md is no part of an installed package; the test is of the repository."""
+    text = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    section = text.split("\n## Recipes\n")[1].split("\n## ")[0]
+    names = {name for row in section.splitlines() for name in re.findall(r"`([a-z_]+)`", row)}
+    assert {field.name for field in fields(Recipe)} <= names
+    table = section.split("| default |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in table]
+    rows = {name: values for name, *values in cells}
+    for column, architecture in enumerate(["mlp_gan", "cgan", "stylegan2", "vae"]):
+        recipe = RECIPES[architecture]
+        said = {name: values[column] for name, values in rows.items() if values[column]}
+        assert recipe.with_overrides(said) == recipe
+        assert set(recipe.record()) - {"precision"} <= {*said, "epochs"}
+    assert RECIPES["cvae"] == RECIPES["vae"]

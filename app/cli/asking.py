@@ -1,0 +1,191 @@
+"""What `generate` is asked: its options, and the request that they stand for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.client_types import JobRequest
+
+LARGEST_SEED = 2**53 - 1
+
+
+class Layout(StrEnum):
+    """How the samples lie in the folder."""
+
+    IMAGEFOLDER = "imagefolder"
+    WEBDATASET = "webdataset"
+    PARQUET = "parquet"
+    NPZ = "npz"
+
+    @property
+    def reader(self) -> str:
+        """What reads a folder of it; `{}` stands for its path."""
+        return {
+            Layout.IMAGEFOLDER: "torchvision.datasets.ImageFolder({!r})",
+            Layout.WEBDATASET: "webdataset.WebDataset over the .tar files in {}",
+            Layout.PARQUET: "datasets.load_dataset({!r})",
+            Layout.NPZ: "numpy.load of the .npy files in {}",
+        }[self]
+
+
+LayoutOption = Annotated[
+    Layout, typer.Option("--format", help="How the samples lie in DIR: for which reader.")
+]
+
+
+class ImageFormat(StrEnum):
+    """Forms of image files."""
+
+    PNG = "png"
+    WEBP = "webp"
+    JPEG = "jpeg"
+
+
+EncodingOption = Annotated[
+    ImageFormat, typer.Option("--encoding", help="Form of the image files; webp is lossless.")
+]
+QualityOption = Annotated[
+    int | None,
+    typer.Option(
+        "--quality", min=1, max=100, metavar="Q", help="Of jpeg: 95 if left out; makes webp lossy."
+    ),
+]
+
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=LARGEST_SEED,
+        metavar="SEED",
+        help="Same seed, same samples; random if left out.",
+    ),
+]
+LabelledByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labelled-by",
+        metavar="CLASSIFIER",
+        help="Have this classifier label what a model without classes draws.",
+    ),
+]
+ConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        min=0.0,
+        max=1.0,
+        metavar="P",
+        help="Of the classifier: smallest probability that counts; 0 if left out.",
+    ),
+]
+
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="New folder for the dataset.")
+]
+PerClassOption = Annotated[
+    int | None, typer.Option("--per-class", min=1, metavar="N", help="That many of every class.")
+]
+ClassOption = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="NAME=N", help="That many of one class; give it once a class."),
+]
+SamplesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--samples", min=1, metavar="N", help="For a model that can't be asked for a class."
+    ),
+]
+BalanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--balance",
+        metavar="DATASET",
+        help="What this uploaded dataset lacks to have all classes as large as its largest.",
+    ),
+]
+BalanceToOption = Annotated[
+    int | None,
+    typer.Option(
+        "--balance-to", min=1, metavar="N", help="With --balance: every class at least that large."
+    ),
+]
+
+
+def request_of(
+    model: str,
+    per_class: int | None = None,
+    classes: list[str] | None = None,
+    samples: int | None = None,
+    balance: tuple[str | None, int | None] = (None, None),
+) -> JobRequest:
+    """The request that the options stand for; exactly one way to say how many.
+
+    balance: a dataset, and the size that every class shall have; None for that of its largest.
+    """
+    dataset, least = balance
+    ways = (per_class is not None, bool(classes), samples is not None, dataset is not None)
+    if sum(ways) != 1:
+        raise typer.BadParameter(
+            "Say how many with one of --per-class N, --class NAME=N, --samples N or "
+            "--balance DATASET."
+        )
+    if least is not None and dataset is None:
+        raise typer.BadParameter("Say what to balance: --balance DATASET.")
+    request = JobRequest(model=model, formats=["imagefolder"])
+    if dataset is not None:
+        request["balance"] = {"dataset": dataset, "to": "max" if least is None else least}
+    elif samples is not None:
+        request["samples"] = samples
+    else:
+        request["samples_per_class"] = quotas(classes) if classes else per_class or 0
+    return request
+
+
+def add_files(
+    request: JobRequest, layout: Layout, encoding: ImageFormat, quality: int | None
+) -> None:
+    """How the samples become files."""
+    request["formats"] = [layout.value]
+    if encoding is not ImageFormat.PNG or quality is not None:
+        request["encoding"] = encoding_of(encoding, quality)
+
+
+def encoding_of(encoding: ImageFormat, quality: int | None) -> str | dict[str, Any]:
+    """The encoding as a request writes it."""
+    if quality is None:
+        return encoding.value
+    if encoding is ImageFormat.PNG:
+        raise typer.BadParameter(
+            "PNG is lossless; take --encoding jpeg or --encoding webp.", param_hint="--quality"
+        )
+    return {"format": encoding.value, "quality": quality}
+
+
+def labeller_of(labelled_by: str | None, min_confidence: float | None) -> str | dict[str, Any]:
+    """The classifier as a request writes it."""
+    if labelled_by is None:
+        raise typer.BadParameter(
+            "Say which classifier has to be so sure: --labelled-by CLASSIFIER.",
+            param_hint="--min-confidence",
+        )
+    if min_confidence is None:
+        return labelled_by
+    return {"classifier": labelled_by, "min_confidence": min_confidence}
+
+
+def quotas(classes: list[str]) -> dict[str, int]:
+    """`["bag=200", "coat=50"]` as a mapping; a name may hold `=` itself."""
+    found: dict[str, int] = {}
+    for text in classes:
+        name, _, number = text.rpartition("=")
+        if not name or not (number.isascii() and number.isdigit()) or not 0 < int(number) < 10**12:
+            raise typer.BadParameter(f"{text!r} is not like bag=200.", param_hint="--class")
+        if name in found:
+            raise typer.BadParameter(f"{name!r} is given twice.", param_hint="--class")
+        found[name] = int(number)
+    return found

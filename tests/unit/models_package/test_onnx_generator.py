@@ -89,7 +89,7 @@ def test_every_kind_of_graph_gives_the_images_that_arithmetic_says(opened, kind,
     low, high = fields.get("value_range", (-1.0, 1.0))
     wanted = wanted * (80.0 if high == 255.0 else 1.0)
     levels = np.clip((wanted - low) * 255 / (high - low), 0, 255)
-    pixels, finite = sample(generator, z, labels)
+    pixels, finite, _ = sample(generator, z, labels)
     assert pixels.shape == (count, height, width, channels)
     assert finite.all()
     assert np.abs(pixels - levels[:, None, None, None]).max() <= 0.5 + 1e-3
@@ -206,7 +206,7 @@ def test_a_graph_that_answers_a_batch_with_one_image_is_found_out(opened):
 def test_numbers_that_are_none_never_become_pixels(opened):
     tail = [helper.make_node("Sqrt", ["painted"], ["images"])]  # of numbers below 0 too
     z, _ = draw(16)
-    _, finite = sample(opened(painter([1, 6, 5], tail=tail)), z, None)
+    _, finite, _ = sample(opened(painter([1, 6, 5], tail=tail)), z, None)
     assert np.array_equal(finite, z.mean(axis=1) >= 0)
 
 

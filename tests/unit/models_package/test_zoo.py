@@ -64,7 +64,7 @@ def test_a_model_loads_and_gives_finite_varied_images(name):
     generator = checkpoint.load(spec, shipped_model(name).weights_path)
     z = normal(seed=7, model=spec.sha256, shard=0, first=0, count=40, size=spec.latent_size)
     labels = np.arange(40) % 10 if spec.conditional else None
-    pixels, finite = sample(generator, z, labels)
+    pixels, finite, _ = sample(generator, z, labels)
     assert finite.all()
     assert pixels.shape == (40, 28, 28, 1)
     assert len({image.tobytes() for image in pixels}) == 40

@@ -206,6 +206,8 @@ class Job(Answer):
     """A request for samples, and what became of it."""
 
     id: str
+    dataset_identifier: str = ""
+    """Equal for equal plans, on every server; image files carry it."""
     state: JobState
     seed: int
     samples: int
@@ -333,6 +335,8 @@ class JobRequest(TypedDict, total=False):
     """Of models without classes: a classifier, or its name and `min_confidence`."""
     seed: int
     encoding: str | dict[str, Any]
+    marked: bool
+    """Whether image files say that they are synthetic, and which sample they are."""
     formats: list[str]
     report: dict[str, Any]
     """To hold the samples against real images: `against`, `lift`, `minutes`."""

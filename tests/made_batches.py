@@ -9,6 +9,7 @@ import numpy as np
 from app.datasets.batch import Batch
 from app.datasets.encoders import encoder_of
 from app.datasets.manifest import Layout, SampleRow
+from app.datasets.marks import packets
 from app.jobs.encoding import Encoding
 from tests.builders import image, plan_of
 from tests.image_readers import Pixels
@@ -24,9 +25,9 @@ def gradients() -> Pixels:
 
 def drawn(encoding: Encoding) -> Batch:
     """Three samples of one class and two of another."""
-    plan = plan_of([3, 2], 1, image=image(HEIGHT, WIDTH), encoding=encoding)
+    plan = plan_of([3, 2], 1, image=image(HEIGHT, WIDTH), encoding=encoding, marks=1)
     layout, pixels, cells = Layout(plan), gradients(), plan.shard(0).cells.tolist()
-    payloads = encoder_of(encoding)(pixels)
+    payloads = encoder_of(encoding)(pixels, packets(plan.identifier, range(COUNT)))
     names = [layout.file_name(index, cell) for index, cell in enumerate(cells)]
     rows = [
         SampleRow(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.datasets import marks
 from app.datasets.encoders import encoder_of
 from app.datasets.exports.content import ShardFile, Stored, stored
 from app.datasets.exports.formats import write_export
@@ -62,7 +63,9 @@ def make(plan: Plan, folder: Path) -> Made:
     for number in range(plan.shards):
         shard, key = plan.shard(number), f"shards/{number}.zip"
         own = pixels[shard.first : shard.first + shard.size]
-        files = encoder_of(plan.encoding)(own) if len(own) else []
+        marked = range(shard.first, shard.first + shard.size) if plan.marks else None
+        packets = None if marked is None else marks.packets(plan.identifier, marked)
+        files = encoder_of(plan.encoding)(own, packets) if len(own) else []
         order = np.random.default_rng(number).permutation(shard.size)
         with storage.create(key) as writer:
             archive = ZipWriter(writer)

@@ -80,6 +80,8 @@ class JobView(BaseModel):
     """A job: what was asked, how far it is, where the result is."""
 
     id: str
+    dataset_identifier: str
+    """Of the dataset: equal for equal plans, on every server. Image files carry it."""
     state: str
     seed: int
     samples: int
@@ -108,6 +110,7 @@ def view_of(session: Session, job: Job) -> JobView:
     url = f"/v1/jobs/{job.id}"
     return JobView(
         id=job.id,
+        dataset_identifier=plan.identifier,
         state=job.state,
         seed=plan.seed,
         samples=job.samples,

@@ -19,7 +19,7 @@ from app.api.job_view import JobView, view_of
 from app.api.planning import plan_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
-from app.datasets import real
+from app.datasets import marks, real
 from app.datasets.rows import place_of_rows
 from app.db.session import storable
 from app.db.tables import TERMINAL, Job
@@ -225,7 +225,8 @@ def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) 
 
 def _check_room(services: Services, plan: Plan) -> None:
     # Shards and one archive hold every image once each.
-    needed = 2 * plan.samples * plan.encoding.most_bytes(plan.image)
+    file_bytes = plan.encoding.most_bytes(plan.image) + (marks.BYTES if plan.marks else 0)
+    needed = 2 * plan.samples * file_bytes
     free = services.storage.free_bytes()
     if needed > free:
         raise StorageFullError(

@@ -56,6 +56,8 @@ class Description(Described):
     encoding: Encoding = PNG
     layout: Literal["imagefolder", "webdataset", "parquet", "npz"] = "imagefolder"
     models: list[DescribedModel] = []
+    identifier: str | None = Field(default=None, pattern="^[0-9a-f]{32}$")
+    """Where it is given, every image file carries it."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:

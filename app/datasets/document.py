@@ -42,6 +42,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         "precision": plan.precision,
         "encoder": plan.encoder,
     }
+    if plan.marks:
+        document["identifier"] = plan.identifier
     if plan.encoding != PNG:  # what is not there is PNG: archives of before there was a choice
         document["encoding"] = plan.encoding.model_dump()
     if layout != "imagefolder":  # the same for the layout

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,14 @@ from numpy.typing import NDArray
 from app.datasets import jpeg, png, webp
 from app.jobs.encoding import Encoding, Jpeg, Webp
 
-Encode = Callable[[NDArray[np.uint8]], list[bytes]]
-"""uint8 [N, H, W, C] → one file an image."""
+
+class Encode(Protocol):
+    """Writes image files."""
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = None, /
+    ) -> list[bytes]:
+        """One file for each image of uint8 [N, H, W, C]; with the XMP packet of each, if given."""
 
 
 def encoder_of(encoding: Encoding) -> Encode:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.datasets import marks
 from app.datasets.checksums import read_checksums
 from app.datasets.decoding import decode
 from app.datasets.description import Description, read_description
@@ -140,7 +141,7 @@ class _Check:
         assert self._description is not None
         classes = list(self._description.directories)
         try:
-            labels = labels_in(self._members, self._description.layout)
+            labels = labels_in(self._members, self._description)
         except DamagedError as error:
             self._found.report(f"{self._found.path.name} {error}.")
             return
@@ -226,6 +227,8 @@ class _Check:
             if hashlib.sha256(payload).digest() != expected:
                 raise DamagedError(f"is not the file that {CHECKSUMS} lists")
             pixels = decode(payload, description.encoding, description.image)
+            if description.identifier is not None:
+                marks.check(payload, description.identifier, member.path)
             if self._manifest is not None:
                 listed = self._manifest.take(member.path)
                 _compare(listed, expected, pixels if description.encoding.lossless else None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +22,33 @@ def encoder_name() -> str:
     return f"webp/1 {libraries}/{LOSSLESS_METHOD},{LOSSY_METHOD}"
 
 
-def encode_batch(pixels: NDArray[np.uint8], quality: int | None = None) -> list[bytes]:
+def encode_batch(
+    pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = None, *, quality: int | None = None
+) -> list[bytes]:
     """One WebP file for each image of uint8 [N,H,W,C], C of 1, 3 or 4.
 
-    Lossless without a quality, also where a pixel is transparent. Raises ValueError for other
-    channels and for a side of more than 16,383 pixels.
+    packets: N XMP packets to put into the files, which makes them of the extended form. Lossless
+    without a quality, also where a pixel is transparent. Raises ValueError for other channels and
+    for a side of more than 16,383 pixels.
     """
     if pixels.shape[3] not in (1, 3, 4):
         raise ValueError(f"a WebP file has no form for {pixels.shape[3]} channels")
     planes = pixels[..., 0] if pixels.shape[3] == 1 else pixels
-    return [_file(Image.fromarray(plane), quality) for plane in np.ascontiguousarray(planes)]
+    return [
+        _file(Image.fromarray(plane), packet, quality)
+        for plane, packet in zip(
+            np.ascontiguousarray(planes), packets or [b""] * len(planes), strict=True
+        )
+    ]
 
 
-def _file(image: Image.Image, quality: int | None) -> bytes:
+def _file(image: Image.Image, packet: bytes, quality: int | None) -> bytes:
     out = io.BytesIO()
+    options: dict[str, Any] = {"quality": quality, "method": LOSSY_METHOD}
     if quality is None:
         # `exact` keeps the colour of transparent pixels; quality is the effort here.
-        image.save(out, "WEBP", lossless=True, quality=0, method=LOSSLESS_METHOD, exact=True)
-    else:
-        image.save(out, "WEBP", quality=quality, method=LOSSY_METHOD)
+        options = {"lossless": True, "quality": 0, "method": LOSSLESS_METHOD, "exact": True}
+    if packet:
+        options["xmp"] = packet
+    image.save(out, "WEBP", **options)
     return out.getvalue()

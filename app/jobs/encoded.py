@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from time import thread_time
@@ -35,14 +36,24 @@ class Encoded(NamedTuple):
     """That it took."""
 
 
-def encoded(candidates: Candidates, pixels: NDArray[np.uint8], encode: Encode) -> Encoded:
+Packets = Callable[[Iterable[int]], list[bytes]]
+"""Positions in a shard → the XMP packets of these samples."""
+
+
+def encoded(
+    candidates: Candidates,
+    pixels: NDArray[np.uint8],
+    encode: Encode,
+    packets: Packets | None = None,
+) -> Encoded:
     """Files of the candidates that were not refused; pixels is uint8 [n, H, W, C]."""
     began = thread_time()
     keep = np.flatnonzero(candidates.positions >= 0)
     kept = np.ascontiguousarray(pixels[keep] if len(keep) < len(pixels) else pixels)
-    payloads = encode(kept)
+    positions = candidates.positions[keep]
+    payloads = encode(kept, packets(positions.tolist()) if packets else None)
     return Encoded(
-        positions=candidates.positions[keep],
+        positions=positions,
         candidates=(candidates.first + keep).tolist(),
         payloads=payloads,
         file_sha256=[sha256(payload).digest() for payload in payloads],

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.jobs.encoding import PNG, Encoding, encoding_of
+from app.jobs.identity import dataset_identifier
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
@@ -105,11 +106,19 @@ class Plan:
     """Labels every candidate, where the models take no class but samples are asked by class."""
     real_samples_per_class: dict[str, int] | None = None
     """The real images that these samples are to balance, by class."""
+    marks: int = 0
+    """The form of the marks in the image files: 1 is that of `app/datasets/marks.py`; 0, no marks,
+    as in plans of the time before there were any."""
 
     @cached_property
     def samples(self) -> int:
         """N."""
         return sum(cell.count for cell in self.cells)
+
+    @cached_property
+    def identifier(self) -> str:
+        """What names the dataset: 32 hexadecimal digits."""
+        return dataset_identifier(self)
 
     @cached_property
     def samples_per_class(self) -> dict[str, int]:

@@ -79,6 +79,8 @@ def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
     request["seed"] = plan.seed
     if plan.encoding != PNG:
         request["encoding"] = plan.encoding.model_dump()
+    if not plan.marks:
+        request["marked"] = False
     request["formats"] = list(job.formats)
     if job.report_asked is not None:
         request["report"] = job.report_asked

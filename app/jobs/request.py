@@ -42,6 +42,9 @@ from models.spec import ModelSpec
 MAX_SEED = 2**53 - 1
 """Largest seed: the largest integer that every JSON reader keeps exactly."""
 
+MARKS = 1
+"""The form of the marks in image files that new plans have."""
+
 Format = Literal["imagefolder", "webdataset", "parquet", "npz"]
 
 
@@ -69,6 +72,10 @@ class JobRequest(BaseModel):
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     encoding: AskedEncoding = Field(
         default=PNG, description="of the image files: `png`, `webp`, `jpeg`, or one with options"
+    )
+    marked: bool = Field(
+        default=True,
+        description="whether each image file says that it is synthetic, and which sample it is",
     )
     formats: list[Format] = Field(
         default=["imagefolder"], min_length=1, max_length=8, description="archives to build"
@@ -154,6 +161,7 @@ def make_plan(request: JobRequest, specs: Sequence[ModelSpec], seed: int, limits
         precision=limits.precision,
         labelled_by=_pinned(judge, asked) if judge and asked else None,
         real_samples_per_class=request.balance.counts if request.balance else None,
+        marks=MARKS if request.marked else 0,
     )
 
 

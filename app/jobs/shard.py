@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Protocol
 
+from app.datasets import marks
 from app.datasets.encoders import encoder_of
 from app.datasets.manifest import Layout, SampleRow
 from app.jobs.drawing import Drawing
@@ -75,10 +76,11 @@ class ShardRun(Drawing):
     def _encoded(self) -> Iterator[Encoded]:
         """Encoded batches in order; the next ones are drawn while these are encoded."""
         encode = encoder_of(self.plan.encoding)
+        packets = self._packets if self.plan.marks else None
         waiting: deque[Future[Encoded]] = deque()
         try:
             for candidates, pixels in self.accepted():
-                waiting.append(self.encoders.submit(encoded, candidates, pixels, encode))
+                waiting.append(self.encoders.submit(encoded, candidates, pixels, encode, packets))
                 while waiting and (len(waiting) >= BATCHES_AHEAD or waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:
@@ -86,3 +88,7 @@ class ShardRun(Drawing):
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _packets(self, positions: Iterable[int]) -> list[bytes]:
+        first = self.shard.first
+        return marks.packets(self.plan.identifier, (first + at for at in positions))

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -143,8 +144,12 @@ CONTENDERS = (
     ("Up filter, ISA-L 1", isal, True),
     ("Up filter, zlib 1", lambda: up_filter(lambda image: zlib.compress(image, 1)), True),
     ("**webp: Pillow, lossless**", lambda: webp.encode_batch, True),
-    ("webp: Pillow, quality 90", lambda: lambda pixels: webp.encode_batch(pixels, 90), False),
-    ("**jpeg: simplejpeg, quality 95, 4:4:4**", lambda: lambda p: jpeg.encode_batch(p, 95), False),
+    ("webp: Pillow, quality 90", lambda: partial(webp.encode_batch, quality=90), False),
+    (
+        "**jpeg: simplejpeg, quality 95, 4:4:4**",
+        lambda: partial(jpeg.encode_batch, quality=95),
+        False,
+    ),
     ("Pillow JPEG, quality 95, 4:4:4", lambda: pillow_jpeg, False),
 )
 """Name, how it is made, and whether it is lossless; the ones in bold are those of Synthloom."""

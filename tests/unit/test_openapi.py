@@ -57,6 +57,6 @@ def test_binary_answers_are_not_described_as_json(document: dict[str, Any]) -> N
         elif "/samples/" in name:
             assert kinds == {"image/png", "image/webp", "image/jpeg"}, name
         if "/archives/" in name:
-            assert kinds == {"application/zip"}, name
+            assert kinds == {"application/zip", "application/x-npz"}, name
         if name.endswith(".ndjson"):
             assert kinds == {"application/x-ndjson"}, name

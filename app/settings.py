@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     resident_bytes: int = Field(default=2_000_000_000, ge=1)
     """Tensors that a worker keeps loaded; the least recently used model leaves first."""
 
+    cpu_streams: int = Field(default=2, ge=1, le=64)
+    """Batches that run at the same time where the device is the CPU, each with an equal share of
+    its cores; not more than there are cores."""
+
     encode_threads: int = Field(default=2, ge=1, le=64)
     """Threads of a worker that encode images beside the device."""
 

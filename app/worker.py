@@ -22,7 +22,7 @@ from app import catalogue, deletion
 from app.db.migrate import check
 from app.db.session import connection_name, create_engine, now, transaction
 from app.db.tables import Model, Worker
-from app.engine.devices import choose_device
+from app.engine.devices import choose_device, share_cores
 from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.labeller import Labeller, LoadClassifier
@@ -160,7 +160,9 @@ def _trier(settings: Settings, storage: LocalStorage) -> Try:
     return try_model
 
 
-def build_engine(settings: Settings, database: sa.Engine, storage: LocalStorage) -> Engine:
+def build_engine(
+    settings: Settings, database: sa.Engine, storage: LocalStorage, cpu_streams: int = 1
+) -> Engine:
     """The worker's device, with the models of the catalogue at hand."""
     device = choose_device(settings.device)
     return Engine(
@@ -171,6 +173,7 @@ def build_engine(settings: Settings, database: sa.Engine, storage: LocalStorage)
             resident_bytes=settings.resident_bytes,
             linger_seconds=settings.batch_linger_seconds,
             most_waiting=settings.sync_waiting_samples,
+            cpu_streams=cpu_streams,
         ),
         labeller=Labeller(
             device, _classifier_loader(), settings.resident_bytes, _leave_broken_device
@@ -219,7 +222,7 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     database = create_engine(settings.sqlalchemy_url, connection_name(worker_id, os.getpid()))
     check(database)
     storage = LocalStorage(settings.objects_dir)
-    engine = build_engine(settings, database, storage)
+    engine = build_engine(settings, database, storage, share_cores(settings.cpu_streams))
     context = build_context(settings, worker_id, database, storage, engine)
     try_model = _trier(settings, storage)
     door = GenerationServer(

@@ -31,6 +31,7 @@ LOG_NAME = "service.log"
 # Of the caller's settings only those that say how to compute; where to keep things is ours.
 KEPT_SETTINGS = {
     "SYNTHLOOM_BATCH_LINGER_SECONDS",
+    "SYNTHLOOM_CPU_STREAMS",
     "SYNTHLOOM_DEVICE",
     "SYNTHLOOM_ENCODE_THREADS",
     "SYNTHLOOM_ENGINE_BATCH",

@@ -31,6 +31,19 @@ def choose_device(choice: DeviceChoice) -> torch.device:
     return torch.device(choice)
 
 
+def share_cores(streams: int) -> int:
+    """Let batches run at the same time on the CPU, each with an equal share of its cores.
+
+    Threads that share one batch wait for each other after every layer, and burn their core
+    meanwhile; for small networks that costs more than it gives. Returns the number of streams: the
+    one asked for, or that of the cores where it is smaller.
+    """
+    cores = torch.get_num_threads()
+    streams = min(streams, cores)
+    torch.set_num_threads(cores // streams)
+    return streams
+
+
 def device_name(device: torch.device) -> str:
     """Marketing name of a device, e.g. of the GPU, for people."""
     if device.type == "cuda":

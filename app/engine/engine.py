@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.engine.batcher import Kind, Lane, Run
+from app.engine.batcher import Run
 from app.engine.devices import joined
 from app.engine.labeller import Labeller
 from app.engine.place import Limits, LoadOnto, Place
+from app.engine.turns import Kind, Lane
 from app.errors import DeviceMemoryError, ModelCorruptError, ModelUnusableError
 from models.errors import CheckpointError, ModelError
 from models.generator import Generator, Pixels, check_inputs

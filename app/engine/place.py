@@ -24,10 +24,12 @@ class Limits:
     resident_bytes: int
     linger_seconds: float
     most_waiting: int
+    cpu_streams: int = 1
+    """Batches that run at the same time, where the device is the CPU."""
 
 
 class Place:
-    """A device with a thread of its own. Close it at the end."""
+    """A device with threads of its own. Close it at the end."""
 
     def __init__(self, device: torch.device, load: LoadOnto, run: Run, limits: Limits) -> None:
         self.device = device
@@ -38,5 +40,8 @@ class Place:
             partial(empty_cache, device),
         )
         self.batcher = Batcher(
-            run, linger_seconds=limits.linger_seconds, most_waiting=limits.most_waiting
+            run,
+            linger_seconds=limits.linger_seconds,
+            most_waiting=limits.most_waiting,
+            streams=limits.cpu_streams if device.type == "cpu" else 1,
         )

@@ -12,6 +12,7 @@ import torch
 
 from app.db.tables import Job, Sample, Shard
 from app.engine.batcher import Arriving
+from app.engine.devices import share_cores
 from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.place import Limits
@@ -54,9 +55,17 @@ def worker(tmp_path: Path) -> Iterator[LocalWorker]:
     made.close()
 
 
-def drawn(worker: LocalWorker, forward: Forward, jobs: list[Job]) -> None:
+@pytest.fixture
+def streams() -> Iterator[int]:
+    """Two batches at a time, each with a share of the cores."""
+    threads = torch.get_num_threads()
+    yield share_cores(2)
+    torch.set_num_threads(threads)
+
+
+def drawn(worker: LocalWorker, forward: Forward, jobs: list[Job], streams: int = 1) -> None:
     """All at once, as many as there are."""
-    limits = Limits(resident_bytes=1 << 30, linger_seconds=0.02, most_waiting=1_000)
+    limits = Limits(1 << 30, linger_seconds=0.02, most_waiting=1_000, cpu_streams=streams)
     engine = Engine(torch.device("cpu"), loaded, forward, limits)
     worker.context.engine = engine
     with ThreadPoolExecutor(JOBS) as pool:
@@ -90,6 +99,18 @@ def test_a_job_alone_and_among_63_others(model: str, worker: LocalWorker) -> Non
     hashes = [pixel_hashes(worker, job) for job in together]
     assert [hashes[0], hashes[-1]] == [pixel_hashes(worker, job) for job in alone]
     assert len({digest for one in hashes for digest in one}) == JOBS * SAMPLES
+
+
+@pytest.mark.parametrize("model", REQUESTS)
+def test_a_job_in_two_streams(
+    model: str, worker: LocalWorker, request: pytest.FixtureRequest
+) -> None:
+    """Also with fewer threads to a batch than before."""
+    asked = JobRequest(model=model, **REQUESTS[model])
+    in_one, in_two = worker.ask(asked, 5), worker.ask(asked, 5)
+    drawn(worker, Forward(never), [in_one])
+    drawn(worker, Forward(never), [in_two], request.getfixturevalue("streams"))
+    assert pixel_hashes(worker, in_one) == pixel_hashes(worker, in_two)
 
 
 def test_a_shard_that_the_cpu_drew_for_want_of_room_says_so(worker: LocalWorker) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.engine.batcher import Arriving, Batcher, Kind, Lane
+from app.engine.batcher import Arriving, Batcher
+from app.engine.turns import Kind, Lane
 from app.errors import ModelUnusableError, OverloadedError
 from models.generator import Pixels
 

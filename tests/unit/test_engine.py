@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.engine import devices
-from app.engine.devices import choose_device, environment
+from app.engine.devices import choose_device, environment, share_cores
 from app.engine.engine import Engine, Seat
 from app.engine.forward import Forward
 from app.engine.place import Limits
@@ -313,3 +313,17 @@ def test_a_gpu_draws_what_the_cpu_draws(zoo: Engine, model: ShippedModel) -> Non
     assert made.finite.all()
     assert np.abs(made.pixels.astype(int) - expected.pixels.astype(int)).max() <= 2
     assert np.array_equal(again.pixels, made.pixels[:1])
+
+
+@pytest.mark.parametrize(
+    ("cores", "asked", "streams", "threads"),
+    [(8, 2, 2, 4), (5, 2, 2, 2), (2, 4, 2, 1), (1, 2, 1, 1)],
+)
+def test_streams_share_the_cores(cores: int, asked: int, streams: int, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(cores)
+        assert share_cores(asked) == streams
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

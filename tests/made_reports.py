@@ -11,6 +11,20 @@ from app.quality.document import ClassRow, CostPart, Curve, JobPart, ModelPart, 
 from app.quality.gate import judge, read_gate
 from app.quality.page import Pictures
 from app.quality.sheets import sheets
+from models.evaluation.estimate import Figure, Interval
+from models.evaluation.findings import (
+    Agreement,
+    Appearance,
+    Backbone,
+    Balance,
+    Copies,
+    Cost,
+    Fidelity,
+    Material,
+    Pair,
+    Real,
+    ShareRow,
+)
 from models.evaluation.lift_result import (
     Advice,
     Arm,
@@ -23,23 +37,7 @@ from models.evaluation.lift_result import (
     Skipped,
 )
 from models.evaluation.lift_result import Interval as Ends
-from models.evaluation.results import (
-    Agreement,
-    Appearance,
-    Backbone,
-    Balance,
-    Copies,
-    Cost,
-    Evaluation,
-    Fidelity,
-    Figure,
-    Interval,
-    Kind,
-    Material,
-    Pair,
-    Real,
-    ShareRow,
-)
+from models.evaluation.results import Evaluation, Kind
 from models.spec import ImageShape
 
 SHA = "ab" * 32

@@ -14,8 +14,9 @@ from app.errors import ValidationError
 from app.quality.gate import Condition, GateOutcome, judge, read_gate
 from app.quality.wording import number, points, share, span, value_of
 from models.errors import ModelError
+from models.evaluation.estimate import FIDELITY, Figure
 from models.evaluation.lift_result import LiftResult
-from models.evaluation.results import FIDELITY, Evaluation, Figure
+from models.evaluation.results import Evaluation
 
 CLASSES_SHOWN = 20
 

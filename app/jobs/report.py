@@ -38,7 +38,8 @@ from app.quality.page import Pictures, render
 from app.quality.sheets import IMAGES_A_CLASS, sheets
 from app.storage import LocalStorage
 from models.classifier_spec import ClassifierSpec
-from models.evaluation.results import Evaluation, Figure
+from models.evaluation.estimate import Figure
+from models.evaluation.results import Evaluation
 from models.verdicts import Verdicts
 from models.zoo.catalogue import shipped_classifiers
 

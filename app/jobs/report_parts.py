@@ -19,7 +19,8 @@ from app.jobs.report_cost import Work
 from app.quality.curves import curves_of
 from app.quality.document import ClassRow, JobPart, ModelPart, StoredFile
 from app.quality.wording import ends_of, share
-from models.evaluation.results import Evaluation, Figure
+from models.evaluation.estimate import Figure
+from models.evaluation.results import Evaluation
 
 MANY_DUPLICATES = 0.1
 """Share of near duplicates from which the verdict speaks of them."""

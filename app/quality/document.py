@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from app.quality.gate import GateOutcome
-from models.evaluation.results import Evaluation, Figure
+from models.evaluation.estimate import Figure
+from models.evaluation.results import Evaluation
 from models.spec import Frozen
 
 FORMAT = "synthloom-report/1"

@@ -20,7 +20,8 @@ from app.quality import charts
 from app.quality.document import ModelPart, Report
 from app.quality.known_figures import KNOWN
 from app.quality.wording import classical, number, plain, points, share, span, value_of
-from models.evaluation.results import FIDELITY, Evaluation, Figure
+from models.evaluation.estimate import FIDELITY, Figure
+from models.evaluation.results import Evaluation
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_SHEETS = 100

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.results import Figure, Interval
+from models.evaluation.estimate import Figure, Interval
 from models.verdicts import Verdicts
 
 NEAR_LEVELS = 4.0

@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from models.corpus.corpus import Corpus
 from models.evaluation.balance import in_group
+from models.evaluation.estimate import Figure
+from models.evaluation.findings import Agreement
 from models.evaluation.intervals import binomial
 from models.evaluation.matching import Subject
-from models.evaluation.results import Agreement, Figure
 
 Labels = npt.NDArray[np.int64]
 Right = npt.NDArray[np.bool_]

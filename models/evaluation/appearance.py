@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.features import Features, Pixels
-from models.evaluation.results import Appearance
+from models.evaluation.findings import Appearance
 
 LOWEST: Final = 1e-3
 """A property of real images below this is divided by this: blank images have no contrast."""

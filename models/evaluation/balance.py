@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.corpus.corpus import Corpus
-from models.evaluation.results import Balance, ShareRow
+from models.evaluation.findings import Balance, ShareRow
 
 Counts = npt.NDArray[np.int64]
 

@@ -9,10 +9,11 @@ from models.corpus.corpus import Corpus
 from models.evaluation.agreement import agreement, no_agreement
 from models.evaluation.appearance import appearance, diversity_ratios
 from models.evaluation.copies import Side, Space, copies
+from models.evaluation.estimate import Figure, FigureName
 from models.evaluation.features import Features
 from models.evaluation.fidelity import Ruler, fidelity
+from models.evaluation.findings import Agreement, Appearance, Copies, Fidelity
 from models.evaluation.matching import Match, match
-from models.evaluation.results import Agreement, Appearance, Copies, Fidelity, Figure, FigureName
 from models.evaluation.workbench import Workbench
 
 CLASSES_COMPARED = 100

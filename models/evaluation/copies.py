@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from models.corpus.corpus import Corpus
+from models.evaluation.estimate import Figure
+from models.evaluation.findings import Copies, Pair
 from models.evaluation.intervals import binomial
 from models.evaluation.neighbours import Floats, Nearest, nearest
-from models.evaluation.results import Copies, Figure, Pair
 
 PERCENTILE: Final = 0.01
 QUANTILES: Final = (0.01, 0.1, 0.5, 0.9, 0.99)

@@ -10,10 +10,11 @@ from models.evaluation.balance import balance
 from models.evaluation.budget import within
 from models.evaluation.caveats import caveats
 from models.evaluation.environment import environment
+from models.evaluation.findings import Real
 from models.evaluation.measuring import Measuring, material
 from models.evaluation.options import EvaluationOptions, Progress
 from models.evaluation.pictures import draw
-from models.evaluation.results import EVALUATION_FILE, Evaluation, Real
+from models.evaluation.results import EVALUATION_FILE, Evaluation
 from models.evaluation.sides import take_sides
 from models.evaluation.verdict import Findings, verdict
 from models.files import write_atomically

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.errors import CheckpointError, InputError
 from models.evaluation.features import Features, Pixels, in_batches, resized
-from models.evaluation.results import Backbone
+from models.evaluation.findings import Backbone
 from models.importing.errors import UnsupportedCheckpointError
 from models.importing.limits import Limits
 from models.importing.sandbox import convert

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.evaluation.results import Backbone
+from models.evaluation.findings import Backbone
 from models.generator import PIXEL_MAX, from_pixels
 from models.spec import ImageShape
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from models.evaluation.estimate import Figure, FigureName, Interval
 from models.evaluation.intervals import binomial, bootstrap, subsets
 from models.evaluation.neighbours import Points, inside, radii
-from models.evaluation.results import Figure, FigureName, Interval
 
 KID_SUBSETS: Final = 50
 KID_SUBSET: Final = 1000

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.results import Interval
+from models.evaluation.estimate import Interval
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 1000

@@ -16,11 +16,7 @@ from models.evaluation.comparison import (
     compare_labels,
     compare_looks,
 )  # fmt: skip
-from models.evaluation.kept import Kept, Part
-from models.evaluation.lift_options import LiftOptions
-from models.evaluation.lift_result import LiftResult
-from models.evaluation.options import EvaluationOptions, Progress
-from models.evaluation.results import (
+from models.evaluation.findings import (  # fmt: skip
     Agreement,
     Appearance,
     Backbone,
@@ -28,7 +24,11 @@ from models.evaluation.results import (
     Cost,
     Fidelity,
     Material,
-)  # fmt: skip
+)
+from models.evaluation.kept import Kept, Part
+from models.evaluation.lift_options import LiftOptions
+from models.evaluation.lift_result import LiftResult
+from models.evaluation.options import EvaluationOptions, Progress
 from models.evaluation.sides import Sides
 from models.evaluation.workbench import Workbench, weights_digest
 

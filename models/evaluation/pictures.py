@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.corpus.corpus import Corpus
-from models.evaluation.results import Balance, Pair
+from models.evaluation.findings import Balance, Pair
 from models.evaluation.sides import Sides
 from models.evaluation.verdict import Findings
 from models.files import write_atomically

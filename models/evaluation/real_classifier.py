@@ -21,7 +21,7 @@ from models.classifier import Classifier
 from models.classifier_spec import ClassifierSpec
 from models.corpus.corpus import Corpus
 from models.evaluation.features import Features, Pixels, in_batches, reduced, resized
-from models.evaluation.results import Backbone
+from models.evaluation.findings import Backbone
 from models.files import CLASSIFIER_FILE, WEIGHTS_FILE, read_classifier_spec
 from models.generator import PIXEL_MAX
 from models.spec import ImageShape, Weights

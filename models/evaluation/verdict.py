@@ -10,15 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from models.evaluation.results import (
-    Agreement,
-    Appearance,
-    Copies,
-    Fidelity,
-    Figure,
-    FigureName,
-    Kind,
-)  # fmt: skip
+from models.evaluation.estimate import Figure, FigureName
+from models.evaluation.findings import Agreement, Appearance, Copies, Fidelity
+from models.evaluation.results import Kind  # fmt: skip
 
 Rows = dict[FigureName, Figure]
 

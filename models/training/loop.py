@@ -21,13 +21,11 @@ from models.training.callbacks import Callback, Snapshot
 from models.training.folder import GOOD_FILE, STATE_FILE
 from models.training.health import DivergenceError, Finding, collapse
 from models.training.learner import Learner
+from models.training.pace import Pace
 from models.training.progress import Ending, State, TrainingProgress
 from models.training.selection import Judge
 from models.training.snapshots import Row, Snapshots
 
-SNAPSHOTS_A_RUN: Final = 15
-JUDGED_SHARE: Final = 0.1
-"""Of a run's time that snapshots by the clock may take."""
 SLOWER: Final = 0.5
 """Step sizes after a divergence, times those before."""
 EARLY: Final = 1 / 3
@@ -58,6 +56,7 @@ class Loop:
         self.callbacks = callbacks
         self.stop = stop
         self.config = learner.config
+        self.pace = Pace(learner.config, learner)
         self.snapshots = Snapshots(directory, self.config.keep)
         self.diverged = False
         self.cost = 0.0  # seconds of the last snapshot
@@ -115,25 +114,12 @@ class Loop:
         for callback in self.callbacks:
             callback.step(self.learner.progress, losses)
         seconds = self.learner.progress.seconds
-        if self._snapshot_due():
+        if self.pace.snapshot_due(self.snapshot_at, self.cost):
             self._snapshot()
         elif seconds - self.checkpoint_at >= self.config.checkpoint_minutes * 60:
             self._save_state()
         if time.monotonic() - self.reported_at >= REPORT_SECONDS:
             self.report("training")
-
-    def _snapshot_due(self) -> bool:
-        step, seconds = self.learner.progress
-        config, steps = self.config, self.learner.steps
-        if config.snapshot_steps is not None:
-            return step % config.snapshot_steps == 0
-        if config.snapshot_minutes is not None:
-            return seconds - self.snapshot_at >= config.snapshot_minutes * 60
-        if config.minutes is None and steps is not None:
-            return step % -(-steps // SNAPSHOTS_A_RUN) == 0
-        assert config.minutes is not None, "something ends every run"
-        pause = max(config.minutes * 60 / SNAPSHOTS_A_RUN, self.cost / JUDGED_SHARE)
-        return seconds - self.snapshot_at >= pause
 
     def _snapshot(self) -> None:
         started = time.perf_counter()
@@ -163,7 +149,7 @@ class Loop:
         """Say what is wrong by now; a collapse is taken back when it is over."""
         watch = self.learner.watch
         found = [watch.saturated(row.step)]
-        early = self._done() < EARLY
+        early = self.pace.done() < EARLY
         fallen = None if early or row.judged is None else collapse(row.judged, row.step)
         if fallen is None:
             watch.forget("collapsed")
@@ -179,20 +165,12 @@ class Loop:
 
     def _save_state(self, *others: str) -> None:
         started = time.perf_counter()
-        self._plan()
+        self.pace.plan()
         content = self.learner.dump()
         for name in (*others, STATE_FILE):
             write_atomically(self.directory / name, content)
         self.learner.spend(time.perf_counter() - started)
         self.checkpoint_at = self.learner.progress.seconds
-
-    def _plan(self) -> None:
-        """Where minutes end the run, step sizes fall over as many steps as they are enough for."""
-        step, seconds = self.learner.progress
-        if self.config.minutes is not None and step:
-            enough = int(self.config.minutes * 60 / (seconds / step))
-            steps = self.learner.steps
-            self.learner.plan(max(step + 1, enough if steps is None else min(steps, enough)))
 
     def _go_back(self, error: DivergenceError) -> None:
         """To the last snapshot, with half the step sizes; the second time, the run ends."""
@@ -236,7 +214,7 @@ class Loop:
             steps=learner.steps,
             epochs=round(step / learner.batches.per_epoch, 3),
             seconds=round(seconds, 2),
-            eta_seconds=self._left() if state == "training" else None,
+            eta_seconds=self.pace.left() if state == "training" else None,
             losses=dict(learner.watch.recent),
             snapshots=len(rows),
             figures=rows[-1].judged if rows else None,
@@ -248,27 +226,6 @@ class Loop:
         )
         for callback in self.callbacks:
             callback.reported(progress)
-
-    def _done(self) -> float:
-        """Share of the run that is over."""
-        (step, seconds), steps, minutes = (
-            self.learner.progress, self.learner.steps, self.config.minutes,
-        )  # fmt: skip
-        shares = [step / steps] if steps else []
-        shares += [seconds / (minutes * 60)] if minutes else []
-        return max(shares)
-
-    def _left(self) -> float | None:
-        """Seconds to the end by the pace so far; None before the first step."""
-        step, seconds = self.learner.progress
-        if not step:
-            return None
-        left = []
-        if self.learner.steps is not None:
-            left.append((self.learner.steps - step) * seconds / step)
-        if self.config.minutes is not None:
-            left.append(self.config.minutes * 60 - seconds)
-        return round(max(0.0, min(left)), 1)
 
 
 def _diverged(error: DivergenceError, step: int, done: str) -> Finding:

@@ -36,7 +36,8 @@ GUARDED = [route for route in ROUTES if route[1] not in OPEN]
 
 
 def filled(path: str, job: str = "job_0", model: str = "fashion-cgan") -> str:
-    values = {"job_id": job, "name": model, "index": "0", "archive_format": "imagefolder"}
+    values = {"job_id": job, "name": model, "index": "0", "archive_format": "imagefolder",
+              "dataset": "ds_0", "training_id": "trn_0", "evaluation_id": "evl_0"}  # fmt: skip
     return re.sub(r"{(\w+)}", lambda match: values[match[1]], path)
 
 

@@ -10,7 +10,7 @@ from app.errors import UnknownFigureError, ValidationError
 from app.jobs.asked_report import AskedReport, conditions_of
 from app.quality.gate import AskedGate, Condition, judge, read_condition, read_gate
 from app.quality.known_figures import KNOWN
-from models.evaluation.results import Figure
+from models.evaluation.estimate import Figure
 
 HOSTILE = (
     "", "   ", ">=", "kid", "kid=0.05", "kid==0.05", "kid<=", "<=0.05", "kid<=five", "kid<=0.05;x",

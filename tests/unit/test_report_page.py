@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from app.quality.curves import curves_of
 from app.quality.document import Curve, Report
 from app.quality.page import render
-from models.evaluation.results import Figure
+from models.evaluation.estimate import Figure
 from tests import made_reports as made
 from tests.documents import ROOT, render_report_schema
 

@@ -33,7 +33,7 @@ def test_images_have_the_shape_and_range_of_the_spec(make_spec, architecture, si
     spec = make_spec(architecture, size, classes)
     generator = build(spec).eval()
     z, labels = draw(spec.latent_size, 6, classes)
-    pixels, finite = sample(generator, z, labels)
+    pixels, finite, _ = sample(generator, z, labels)
     assert pixels.shape == (6, *size)
     assert finite.all()
     with torch.inference_mode():

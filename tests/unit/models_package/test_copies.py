@@ -9,8 +9,8 @@ from models.corpus.corpus import Corpus
 from models.errors import DatasetError
 from models.evaluation.balance import balance
 from models.evaluation.copies import Side, Space, copies, weighted_quantiles
+from models.evaluation.findings import Copies
 from models.evaluation.matching import in_words_of, match, thinned
-from models.evaluation.results import Copies
 from models.evaluation.sides import take_sides
 from models.evaluation.verdict import excess_of, is_copied
 

@@ -11,6 +11,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from models.evaluation.estimate import FIDELITY
 from models.evaluation.fidelity import (
     FID_SAMPLES_A_DIMENSION,
     Ruler,
@@ -20,7 +21,6 @@ from models.evaluation.fidelity import (
 )
 from models.evaluation.intervals import binomial, subsets
 from models.evaluation.neighbours import Points, nearest, radii
-from models.evaluation.results import FIDELITY
 
 RULER = Ruler(backbone="points", neighbours=5, seed=0)
 BALLS = ("precision", "recall", "density", "coverage")

@@ -304,4 +304,7 @@ def test_the_child_is_given_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("SYNTHLOOM_DATABASE_URL", "postgresql://user:word@host/db")
     answer = run_task("escapes", monkeypatch, tmp_path)
     assert "word" not in json.dumps(answer.result["environment"])
-    assert all(module.startswith("models.importing.") for module in child.TASKS.values())
+    assert all(
+        module.startswith(("models.importing.", "models.corpus."))
+        for module in child.TASKS.values()
+    )

@@ -23,7 +23,7 @@ def test_known_answers():
     # 0.5 levels above a level goes to the even one: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2.
     values = [0.0, 255.0, 127.0, 0.5, 1.5, 2.5, 254.5, 0.49, -0.4, -7.0, 255.4, 900.0]
     wanted = [0, 255, 127, 0, 2, 2, 254, 0, 0, 0, 255, 255]
-    pixels, finite = to_pixels(one_pixel(*values), (0.0, 255.0))
+    pixels, finite, _ = to_pixels(one_pixel(*values), (0.0, 255.0))
     assert pixels.dtype == np.uint8
     assert pixels.ravel().tolist() == wanted
     assert finite.all()
@@ -53,7 +53,7 @@ def test_every_level_comes_back(value_range, channels):
 def test_what_is_not_finite_never_becomes_a_pixel(poison):
     images = torch.full((3, 2, 4, 4), 0.7)
     images[1, 1, 2, 3] = poison
-    pixels, finite = to_pixels(images, (0.0, 1.0))
+    pixels, finite, _ = to_pixels(images, (0.0, 1.0))
     assert finite.tolist() == [True, False, True]
     assert not pixels[1].any()
     assert (pixels[[0, 2]] == round(0.7 * 255)).all()
@@ -140,6 +140,8 @@ def test_inputs_that_do_not_fit_are_refused_before_inference(z, labels, classes)
 
 
 def test_an_empty_batch_is_no_error():
-    pixels, finite = sample(Planted(torch.zeros(0, 1, 2, 2), 2), latents(0), np.zeros(0, np.int64))
+    pixels, finite, _ = sample(
+        Planted(torch.zeros(0, 1, 2, 2), 2), latents(0), np.zeros(0, np.int64)
+    )
     assert pixels.shape == (0, 2, 2, 1)
     assert finite.shape == (0,)

@@ -101,7 +101,7 @@ class LocalRuns:
             found[:] = [self.now(run)]
             return found[0].progress.get("step", 0) >= step
 
-        wait_for(f"step {step}", look)
+        wait_for(f"step {step}", look, 120)  # it starts with low priority
         return found[0]
 
     def sweep(self) -> list[str]:

@@ -43,7 +43,9 @@ def demo(
 ) -> None:
     """Start a service, fill every class, verify, look at the result, stop the service."""
     folder = _fresh(out)
-    request = JobRequest(model=model, samples_per_class=per_class, seed=seed)
+    request = JobRequest(
+        model=model, samples_per_class=per_class, seed=seed, formats=["imagefolder"]
+    )
     say("Starting the service on a free port ...")
     with embedded_service(folder / "service") as running, reporter() as shown:
         say(f"It answers at {running.url}. Asking {model} for {per_class:,} of each class ...")

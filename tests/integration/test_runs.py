@@ -120,13 +120,14 @@ def test_a_process_that_hangs_is_killed_and_gone_on_with(runs: LocalRuns) -> Non
 
 
 def test_a_worker_that_stops_leaves_a_checkpoint_and_counts_no_attempt(runs: LocalRuns) -> None:
+    before = children_of(os.getpid())  # such as a database's server
     run = runs.submit(steps=10_000, pause=0.01)
     for stops in range(1, 3):
         with runs.carrying_out(run):
             runs.counted(run, 2 * stops)
             runs.context.stopping.set()
         assert (runs.now(run).state, runs.now(run).stops) == ("running", stops)
-        assert not children_of(os.getpid())
+        assert children_of(os.getpid()) == before
         runs.context.stopping.clear()
     with runs.carrying_out(run):
         step = runs.now(run).progress["step"]
@@ -136,6 +137,7 @@ def test_a_worker_that_stops_leaves_a_checkpoint_and_counts_no_attempt(runs: Loc
 
 @pytest.mark.parametrize("stage", ["queued", "running"])
 def test_a_cancelled_run_leaves_nothing(runs: LocalRuns, stage: str) -> None:
+    before = children_of(os.getpid())
     run = runs.submit(steps=10_000, pause=0.01)
     if stage == "running":
         with runs.carrying_out(run):
@@ -145,7 +147,7 @@ def test_a_cancelled_run_leaves_nothing(runs: LocalRuns, stage: str) -> None:
         runs.cancel(run)
         runs.carry_out(run)
     assert runs.now(run).state == "cancelled"
-    assert not children_of(os.getpid())
+    assert children_of(os.getpid()) == before
     assert run.id in runs.sweep()
     assert not runs.storage.path(f"runs/{run.id}").exists()
     runs.cancel(run)  # again is harmless

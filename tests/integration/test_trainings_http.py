@@ -205,7 +205,7 @@ def test_an_evaluation_of_a_model_is_planned_like_a_job(service: Service) -> Non
     assert answer.status_code == 202, answer.text
     view = answer.json()
     assert (view["state"], view["against"], view["verdict"]) == ("queued", against, None)
-    assert (view["subject"]["model"], view["subject"]["seed"]) == ("fashion-cgan@1.0.0", 5)
+    assert (view["subject"]["model"], view["subject"]["seed"]) == ("fashion-cgan@1.1.0", 5)
     assert view["subject"]["samples_per_class"] == {"coat": 3, "bag": 7}
     assert view["options"]["lift"] is False
     report = service.client.get(view["links"]["report_html"])

@@ -118,12 +118,14 @@ COUNTS = Counts(
 )  # fmt: skip
 
 
-def arm(name: str, reached: float, low: float = 0.0, validation: float = 0.9, **fields) -> Arm:
+def arm(
+    name: str, reached: float, low: float = 0.0, high: float = 1.0, validation: float = 0.9, **fields
+) -> Arm:
     score = Score(
         seed=0, balanced_accuracy=reached, accuracy=reached, recall={}, validation=validation,
         seconds=1,
     )  # fmt: skip
-    ends = Interval(low=low, high=1)
+    ends = Interval(low=low, high=high)
     fields.setdefault("synthetic", "ratio")
     compared = Difference(
         reference="real+classical", value=reached - 0.8, interval=ends, over_seeds=ends,
@@ -158,6 +160,7 @@ def test_the_ratio_is_chosen_by_validation_and_not_by_the_test() -> None:
     ("arms", "sentence"),
     [
         ([arm("a", 0.85, low=-0.001, ratio=1.0)], "no gain that stands out from chance"),
+        ([arm("a", 0.75, low=-0.1, high=-0.01, ratio=1.0)], "a loss that stands out from chance"),
         (
             [arm("a", 0.85, low=0.01, ratio=1.0), arm("real repeated", 0.85, synthetic="none")],
             "real repeated reaches as much without synthetic images",

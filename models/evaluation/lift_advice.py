@@ -42,10 +42,10 @@ def advise(
             f"reaches as much without synthetic images ({rival.balanced_accuracy.value:.1%})."
         )
     else:
-        worse = chosen.difference.interval.high < 0
+        which = "a loss" if chosen.difference.interval.high < 0 else "no gain"
         sentence = (
             f"Don't: {_what(chosen)}, the best on the validation images, changes balanced "
-            f"accuracy by {figures}: {'a loss' if worse else 'no gain'} that stands out from chance."
+            f"accuracy by {figures}: {which} that stands out from chance."
         )
     return Advice(
         use=sure and not beaten,

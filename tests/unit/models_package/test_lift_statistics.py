@@ -118,9 +118,7 @@ COUNTS = Counts(
 )  # fmt: skip
 
 
-def arm(
-    name: str, reached: float, low: float = 0.0, high: float = 1.0, validation: float = 0.9, **fields
-) -> Arm:
+def arm(name: str, reached: float, low=0.0, high=1.0, validation: float = 0.9, **fields) -> Arm:
     score = Score(
         seed=0, balanced_accuracy=reached, accuracy=reached, recall={}, validation=validation,
         seconds=1,

@@ -337,7 +337,8 @@ class JobRequest(TypedDict, total=False):
     encoding: str | dict[str, Any]
     marked: bool
     """Whether image files say that they are synthetic, and which sample they are."""
-    formats: list[str]
+    formats: list[str | dict[str, Any]]
+    """Names, or formats with options: `{"type": "webdataset", "shard_samples": 1000}`."""
     report: dict[str, Any]
     """To hold the samples against real images: `against`, `lift`, `minutes`."""
     gate: dict[str, float | str] | list[str]

@@ -324,6 +324,12 @@ class DamagedShardError(JobError):
     slug, title = "shard-damaged", "A stored shard is damaged"
 
 
+class UnreadableArchiveError(JobError):
+    """An archive of the job, read back by its format's reader, is not what the manifest says."""
+
+    slug, title = "archive-unreadable", "An archive can't be read back"
+
+
 class JobStoppedError(SynthloomError):
     """The job is no longer running: throw the work away. Never shown to a user."""
 

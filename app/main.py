@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from app.api import (
     archives,
     classifiers,
+    croissant,
     datasets,
     direct,
     evaluations,
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for module in (
         health, model_import, models, model_export, classifiers, datasets, jobs, samples, manifest,
-        archives, reports, trainings, evaluations,
+        archives, croissant, reports, trainings, evaluations,
     ):  # fmt: skip
         app.include_router(module.router)
     direct.install(app)

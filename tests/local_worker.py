@@ -26,6 +26,7 @@ from app.errors import ModelUnusableError
 from app.jobs import lifecycle
 from app.jobs.asked_report import conditions_of
 from app.jobs.dispatch import Dispatcher
+from app.jobs.formats import kept
 from app.jobs.request import JobRequest, Limits, make_plan
 from app.jobs.work import WorkerContext, finalize_job, guarded, run_shard
 from app.settings import Settings
@@ -124,7 +125,7 @@ class LocalWorker:
                 self.context.dispatcher,
                 tenant_id=DEFAULT_TENANT,
                 plan=plan,
-                formats=["imagefolder"],
+                formats=[kept(chosen) for chosen in request.formats],
                 window=self.settings.shard_window,
                 fingerprint="",
                 idempotency_key=None,

@@ -16,8 +16,11 @@ from app.datasets import marks
 from app.datasets.encoders import encoder_of
 from app.datasets.exports.content import ShardFile, Stored, stored
 from app.datasets.exports.formats import write_export
+from app.datasets.exports.metadata import beside
+from app.datasets.imagefolder import write_imagefolder
 from app.datasets.manifest import Layout, SampleRow, StoredRow
 from app.datasets.zip_writer import ZipWriter
+from app.jobs.formats import Kept, format_of
 from app.jobs.plan import Plan
 from app.storage import LocalStorage
 from tests.image_readers import Pixels
@@ -41,11 +44,22 @@ class Made:
         """Every sample, shard by shard."""
         return list(stored(self.plan, self.shards, self.read_rows, self.storage))
 
-    def export(self, name: str) -> bytes:
+    def export(self, asked: Kept) -> bytes:
         """An archive of that format."""
         out = io.BytesIO()
-        write_export(out, name, self.plan, ["MIT"], self.samples())
+        write_export(out, format_of(asked), self.plan, ["MIT"], self.samples())
         return out.getvalue()
+
+    def folders(self, metadata: bool = False) -> bytes:
+        """An archive of class folders."""
+        key = f"archives/{metadata}.zip"
+        digests = [[(row.sample, row.cell, row.file_sha256) for row, *_ in self.rows]]
+        more = beside(self.plan, ["MIT"], [self.rows]) if metadata else None
+        with self.storage.create(key) as writer:
+            write_imagefolder(
+                writer, self.storage, self.plan, ["MIT"], self.shards, digests, lambda: None, more
+            )
+        return self.storage.read(key)
 
     @property
     def labels(self) -> list[int]:

@@ -22,6 +22,7 @@ from app.datasets.rows import manifest_of
 from app.db.tables import TERMINAL, Archive, Job
 from app.errors import ArchiveNotReadyError, MissingObjectError, NotFoundError
 from app.jobs.encoding import Jpeg, Png, Webp
+from app.jobs.formats import name_of
 from app.jobs.plan import Plan
 
 router = APIRouter(prefix="/v1/jobs", tags=["archives"])
@@ -107,8 +108,9 @@ def _archive(job: Job, archive_format: str) -> Archive:
     for archive in job.archives:
         if archive.format == archive_format:
             return archive
-    if archive_format not in job.formats:
-        raise NotFoundError(f"This job was asked for: {', '.join(job.formats)}.")
+    asked = [name_of(document) for document in job.formats]
+    if archive_format not in asked:
+        raise NotFoundError(f"This job was asked for: {', '.join(asked)}.")
     if job.state in TERMINAL:
         raise ArchiveNotReadyError(f"The job has {job.state}, so it has no archive.")
     raise ArchiveNotReadyError(

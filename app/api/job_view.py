@@ -14,6 +14,7 @@ from app import catalogue
 from app.db.tables import Job, Shard
 from app.jobs.asked_report import AskedReport
 from app.jobs.encoding import Encoding
+from app.jobs.formats import name_of
 from app.jobs.plan import Plan
 from app.quality.gate import GateOutcome
 
@@ -72,6 +73,7 @@ class JobLinks(BaseModel):
 
     self: str
     manifest: str
+    croissant: str
     cancel: str
     report: str
 
@@ -91,6 +93,8 @@ class JobView(BaseModel):
     labelled_by: Labeller | None
     encoding: Encoding
     formats: list[str]
+    format_options: dict[str, dict[str, Any]]
+    """Format → its options, of those that were asked for with some."""
     progress: Progress
     archives: list[ArchiveView]
     report_asked: AskedReport | None
@@ -122,7 +126,12 @@ def view_of(session: Session, job: Job) -> JobView:
         ],
         labelled_by=Labeller(**asdict(plan.labelled_by)) if plan.labelled_by else None,
         encoding=plan.encoding,
-        formats=job.formats,
+        formats=[name_of(asked) for asked in job.formats],
+        format_options={
+            name_of(asked): {key: value for key, value in asked.items() if key != "type"}
+            for asked in job.formats
+            if isinstance(asked, dict)
+        },
         progress=Progress(
             samples=job.samples,
             samples_done=job.samples_done + _running_samples(session, job),
@@ -151,7 +160,11 @@ def view_of(session: Session, job: Job) -> JobView:
         started=job.started_at,
         finished=job.finished_at,
         links=JobLinks(
-            self=url, manifest=f"{url}/manifest", cancel=f"{url}/cancel", report=f"{url}/report"
+            self=url,
+            manifest=f"{url}/manifest",
+            croissant=f"{url}/croissant.json",
+            cancel=f"{url}/cancel",
+            report=f"{url}/report",
         ),
     )
 

@@ -33,6 +33,7 @@ from app.errors import (
 from app.jobs import lifecycle
 from app.jobs.asked_report import AskedReport, conditions_of
 from app.jobs.estimate import Estimate, estimate
+from app.jobs.formats import kept
 from app.jobs.pilot import labelling
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
@@ -179,7 +180,7 @@ def _submit(
                 services.dispatcher,
                 tenant_id=tenant,
                 plan=plan,
-                formats=list(body.formats),
+                formats=[kept(chosen) for chosen in body.formats],
                 window=services.settings.shard_window,
                 fingerprint=fingerprint,
                 idempotency_key=key,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -34,6 +34,24 @@ class Layout(StrEnum):
 
 LayoutOption = Annotated[
     Layout, typer.Option("--format", help="How the samples lie in DIR: for which reader.")
+]
+ShardSamplesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shard-samples", min=1, metavar="N", help="Of webdataset and parquet: samples in a file."
+    ),
+]
+ShardBytesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shard-bytes", min=1 << 16, metavar="BYTES", help="Of webdataset: most bytes of a file."
+    ),
+]
+MetadataOption = Annotated[
+    bool,
+    typer.Option(
+        "--metadata", help="Of imagefolder: add metadata.jsonl, for Hugging Face datasets."
+    ),
 ]
 
 
@@ -146,11 +164,42 @@ def request_of(
     return request
 
 
+class Cutting(NamedTuple):
+    """Options of a format."""
+
+    shard_samples: int | None = None
+    shard_bytes: int | None = None
+    metadata: bool = False
+
+
+def format_of(layout: Layout, cutting: Cutting) -> str | dict[str, Any]:
+    """The format as a request writes it."""
+    options = {name: value for name, value in cutting._asdict().items() if value}
+    for name in options:
+        if name not in _OPTIONS[layout]:
+            raise typer.BadParameter(
+                f"{layout.value} has no such option.", param_hint=f"--{name.replace('_', '-')}"
+            )
+    return {"type": layout.value, **options} if options else layout.value
+
+
+_OPTIONS = {
+    Layout.IMAGEFOLDER: ("metadata",),
+    Layout.WEBDATASET: ("shard_samples", "shard_bytes"),
+    Layout.PARQUET: ("shard_samples",),
+    Layout.NPZ: (),
+}
+
+
 def add_files(
-    request: JobRequest, layout: Layout, encoding: ImageFormat, quality: int | None
+    request: JobRequest,
+    layout: Layout,
+    cutting: Cutting,
+    encoding: ImageFormat,
+    quality: int | None,
 ) -> None:
     """How the samples become files."""
-    request["formats"] = [layout.value]
+    request["formats"] = [format_of(layout, cutting)]
     if encoding is not ImageFormat.PNG or quality is not None:
         request["encoding"] = encoding_of(encoding, quality)
 

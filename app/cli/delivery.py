@@ -95,7 +95,7 @@ def deliver(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as staging:
         archive, folder = Path(staging) / "archive.zip", Path(staging) / "dataset"
-        client.download(job, request["formats"][0], archive, reporter.received)
+        client.download(job, job.formats[0], archive, reporter.received)
         verification = _unpacked(job, archive, folder, reporter)
         _put_in_place(folder, target, Path(staging) / "replaced")
         kept = _keep(archive, target) if keep_archive else None

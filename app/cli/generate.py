@@ -12,16 +12,20 @@ from app.cli.asking import (
     BalanceToOption,
     ClassOption,
     ConfidenceOption,
+    Cutting,
     EncodingOption,
     ImageFormat,
     LabelledByOption,
     Layout,
     LayoutOption,
+    MetadataOption,
     OutOption,
     PerClassOption,
     QualityOption,
     SamplesOption,
     SeedOption,
+    ShardBytesOption,
+    ShardSamplesOption,
     add_files,
     labeller_of,
     request_of,
@@ -60,6 +64,9 @@ def generate(
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
     layout: LayoutOption = Layout.IMAGEFOLDER,
+    shard_samples: ShardSamplesOption = None,
+    shard_bytes: ShardBytesOption = None,
+    metadata: MetadataOption = False,
     report: ReportOption = None,
     gate: GateOption = None,
     against: AgainstOption = None,
@@ -84,7 +91,7 @@ def generate(
     request = request_of(model, per_class, classes, samples, (balance, balance_to))
     if seed is not None:
         request["seed"] = seed
-    add_files(request, layout, encoding, quality)
+    add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
     if labelled_by is not None or min_confidence is not None:
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
     add_to(request, asked_of(against, lift, report_minutes), gate)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.failures import CommandError, ExitCode
+from app.cli.readers import Read, read_by_readers
 from app.cli.terminal import plain, print_json, print_table, say, stdout
 from app.datasets.verify import Verification
 from app.datasets.verify import verify as verify_dataset
@@ -28,6 +29,12 @@ def verify(
             help="manifest.ndjson of its job, to compare with too.",
         ),
     ] = None,
+    readers: Annotated[
+        bool,
+        typer.Option(
+            "--readers", help="Then read all of it with torchvision, datasets or webdataset too."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
     ] = False,
@@ -35,13 +42,17 @@ def verify(
     """Check every file of a dataset against its SHA256SUMS and its dataset.json.
 
     With --manifest, also against the manifest: names, file hashes, and, unless the images are
-    lossy, the hashes of their pixels.
+    lossy, the hashes of their pixels. With --readers, also as a training would read it: every
+    sample, counted by class.
     """
     found = verify_dataset(path, manifest=manifest)
+    read = read_by_readers(path) if readers and found.ok else []
     if as_json:
-        print_json(summary(found))
+        print_json(summary(found) | ({"readers": [one._asdict() for one in read]} if read else {}))
     elif found.ok:
         show(found)
+        for one in read:
+            say_read(one)
     if not found.ok:
         for problem in found.problems:
             say(problem)
@@ -80,6 +91,12 @@ def show(found: Verification) -> None:
         f"{', '.join(found.models)} from seed {found.seed}."
     )
     stdout().print(plain(line), soft_wrap=True)
+
+
+def say_read(read: Read) -> None:
+    """One line."""
+    total = sum(read.samples_per_class.values())
+    stdout().print(plain(f"{read.reader} reads it: {total:,} samples."), soft_wrap=True)
 
 
 def counted(problems: int) -> str:

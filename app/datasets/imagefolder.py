@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BufferedReader
 from typing import BinaryIO, cast
 
@@ -28,6 +28,9 @@ from app.storage import HashingWriter, LocalStorage
 Digests = Iterable[Sequence[tuple[int, int, bytes]]]
 """Pages of (sample index, cell, SHA-256 of the file), in order of index."""
 
+Beside = Mapping[str, Iterable[bytes]]
+"""Name → content of a file, in pieces."""
+
 
 def write_imagefolder(
     writer: HashingWriter,
@@ -37,9 +40,11 @@ def write_imagefolder(
     shards: Iterable[ShardFile],
     digests: Digests,
     keep_going: Callable[[], None],
+    beside: Beside | None = None,
 ) -> int:
     """Write the archive; returns the number of its members.
 
+    `beside` are more files, which stand behind the images.
     `keep_going` is called between shards and pages, and raises to stop. Raises
     DamagedShardError when a shard is not the one that was stored.
     """
@@ -48,7 +53,7 @@ def write_imagefolder(
         for shard in shards:
             keep_going()
             _append(archive, storage, shard)
-        close_imagefolder(archive, plan, licences, digests, keep_going)
+        close_imagefolder(archive, plan, licences, digests, keep_going, beside)
     finally:
         archive.discard()
     return archive.entries
@@ -60,14 +65,28 @@ def close_imagefolder(
     licences: Sequence[str],
     digests: Digests,
     keep_going: Callable[[], None],
+    beside: Beside | None = None,
 ) -> None:
     """Add what stands behind the images, and end the archive."""
+    more = [(_added(archive, name, content), name) for name, content in (beside or {}).items()]
     document = dataset_document(plan, licences)
     archive.add(DESCRIPTION, document)
+    more.append((hashlib.sha256(document).hexdigest(), DESCRIPTION))
     with tempfile.TemporaryFile() as sums:
-        _write_sums(cast("BinaryIO", sums), Layout(plan), document, digests, keep_going)
+        _write_sums(cast("BinaryIO", sums), Layout(plan), more, digests, keep_going)
         archive.add_file(CHECKSUMS, cast("BinaryIO", sums))
     archive.close()
+
+
+def _added(archive: ZipWriter, name: str, content: Iterable[bytes]) -> str:
+    """Append a file that comes in pieces; its SHA-256."""
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile() as file:
+        for piece in content:
+            digest.update(piece)
+            file.write(piece)
+        archive.add_file(name, cast("BinaryIO", file))
+    return digest.hexdigest()
 
 
 def _append(archive: ZipWriter, storage: LocalStorage, shard: ShardFile) -> None:
@@ -83,7 +102,7 @@ def _append(archive: ZipWriter, storage: LocalStorage, shard: ShardFile) -> None
 def _write_sums(
     sums: BinaryIO,
     layout: Layout,
-    document: bytes,
+    more: Sequence[tuple[str, str]],
     digests: Digests,
     keep_going: Callable[[], None],
 ) -> None:
@@ -91,4 +110,4 @@ def _write_sums(
         keep_going()
         lines = [f"{sha.hex()}  {layout.file_name(index, cell)}\n" for index, cell, sha in page]
         sums.write("".join(lines).encode())
-    sums.write(f"{hashlib.sha256(document).hexdigest()}  {DESCRIPTION}\n".encode())
+    sums.write("".join(f"{sha}  {name}\n" for sha, name in more).encode())

@@ -18,6 +18,7 @@ from models.corpus.zip_safety import is_folder, refusal_of, refusal_of_entry
 
 CHECKSUMS = "SHA256SUMS"
 DESCRIPTION = "dataset.json"
+METADATA = "metadata.jsonl"
 
 CHUNK_BYTES = 1 << 16
 EXPANSION_LIMIT = 50

@@ -207,7 +207,8 @@ class Job(Base):
     tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"), index=True)
     state: Mapped[str] = mapped_column(sa.String(16), index=True)
     plan: Mapped[dict[str, Any]]
-    formats: Mapped[list[str]]
+    formats: Mapped[list[Any]] = mapped_column(sa.JSON())
+    """Names, and objects where options were chosen (`app/jobs/formats.py`)."""
     samples: Mapped[int]
     shards: Mapped[int]
     shard_window: Mapped[int]

@@ -17,19 +17,23 @@ from sqlalchemy.orm import Session
 
 from app import catalogue
 from app.datasets.exports.content import ShardFile, Stored, stored
-from app.datasets.exports.formats import IMAGEFOLDER, RENDERINGS, write_export
+from app.datasets.exports.formats import RENDERINGS, write_export
+from app.datasets.exports.metadata import beside
 from app.datasets.imagefolder import Digests, write_imagefolder
 from app.datasets.manifest import Manifest, StoredRow
+from app.datasets.readback import read_back
 from app.datasets.rows import manifest_of
 from app.db.tables import Job, JobState, Shard
 from app.errors import GateFailedError, JobStoppedError, PoisonShardError
 from app.jobs import lifecycle
+from app.jobs.formats import Format, ImageFolder, format_of
 from app.jobs.plan import Plan
 from app.jobs.report import Finished, Judges, make_report
 from app.storage import LocalStorage
 
 Transaction = Callable[[], AbstractContextManager[Session]]
 _LOOK_SECONDS = 0.5
+_ROWS_A_PAGE = 10_000
 
 
 def finalize_job(
@@ -70,10 +74,11 @@ def _archives(
 ) -> tuple[list[lifecycle.StoredArchive], Counter[int]]:
     """The archives, and of each cell of the plan the samples that are in them."""
     archives, delivered = [], Counter[int]()
-    for archive_format in job.formats:
+    for document in job.formats:
         delivered = Counter()
-        archive = _build(transaction, storage, job, archive_format, delivered)
+        archive = _build(transaction, storage, job, format_of(document), delivered)
         written.append(archive.object_key)
+        _read_back(transaction, storage, job, archive, delivered)
         archives.append(archive)
     return archives, delivered
 
@@ -103,30 +108,48 @@ def _build(
     transaction: Transaction,
     storage: LocalStorage,
     job: Job,
-    archive_format: str,
+    export: Format,
     delivered: Counter[int],
 ) -> lifecycle.StoredArchive:
     began = time.perf_counter()
-    extension = RENDERINGS[archive_format].extension
-    key = f"jobs/{job.id}/archives/{archive_format}.{secrets.token_hex(8)}.{extension}"
+    extension = RENDERINGS[export.type].extension
+    key = f"jobs/{job.id}/archives/{export.type}.{secrets.token_hex(8)}.{extension}"
     with transaction() as session:
         licences = _licences(session, job)
     manifest = manifest_of(job, storage)
     shards = _shards(transaction, job.number)
     watch = _Watch(transaction, job.number)
     with storage.create(key) as writer:
-        if archive_format == IMAGEFOLDER:
+        if isinstance(export, ImageFolder):
             digests = _counted(manifest.digests(transaction), delivered)
+            rows = manifest.stored(transaction, _ROWS_A_PAGE)
+            more = beside(manifest.plan, licences, rows) if export.metadata else None
             entries = write_imagefolder(
-                writer, storage, manifest.plan, licences, shards, digests, watch
+                writer, storage, manifest.plan, licences, shards, digests, watch, more
             )
         else:
-            rows = _Rows(transaction, manifest, watch)
-            samples = _counted_rows(stored(manifest.plan, shards, rows, storage), delivered)
-            entries = write_export(writer, archive_format, manifest.plan, licences, samples)
+            read = _Rows(transaction, manifest, watch)
+            samples = _counted_rows(stored(manifest.plan, shards, read, storage), delivered)
+            entries = write_export(writer, export, manifest.plan, licences, samples)
     return lifecycle.StoredArchive(
-        archive_format, key, writer.bytes, writer.sha256, entries, time.perf_counter() - began
+        export.type, key, writer.bytes, writer.sha256, entries, time.perf_counter() - began
     )
+
+
+def _read_back(
+    transaction: Transaction,
+    storage: LocalStorage,
+    job: Job,
+    archive: lifecycle.StoredArchive,
+    delivered: Counter[int],
+) -> None:
+    """Raises UnreadableArchiveError when its format's reader does not find every sample in it."""
+    plan = Plan.from_json(job.plan)
+    labels = Counter[int]()
+    for cell, count in delivered.items():
+        labels[plan.cells[cell].label] += count
+    watch = _Watch(transaction, job.number)
+    read_back(storage.path(archive.object_key), archive.format, plan, labels, watch)
 
 
 def _counted(pages: Digests, delivered: Counter[int]) -> Digests:

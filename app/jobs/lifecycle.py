@@ -25,6 +25,7 @@ from app.db.session import now
 from app.db.tables import LIVE, Archive, Job, JobReport, JobState, RowsIn, Shard
 from app.errors import NotCancellableError, PoisonShardError
 from app.jobs.dispatch import Dispatcher
+from app.jobs.formats import Kept
 from app.jobs.plan import Plan
 from app.quality.gate import Condition, GateOutcome
 
@@ -106,7 +107,7 @@ def submit(
     *,
     tenant_id: str,
     plan: Plan,
-    formats: list[str],
+    formats: list[Kept],
     window: int,
     fingerprint: str,
     idempotency_key: str | None,

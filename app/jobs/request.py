@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from app.errors import (
 from app.jobs.asked_report import AskedReport, Gate
 from app.jobs.balance import Balance, lacking
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
+from app.jobs.formats import AskedFormat, Format, ImageFolder, check_cut, each_once
 from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
 from app.jobs.plan import Plan, PlannedClassifier, PlannedModel, engine_batch, shard_count
 from app.jobs.sources import (
@@ -44,8 +45,6 @@ MAX_SEED = 2**53 - 1
 
 MARKS = 1
 """The form of the marks in image files that new plans have."""
-
-Format = Literal["imagefolder", "webdataset", "parquet", "npz"]
 
 
 class JobRequest(BaseModel):
@@ -77,8 +76,11 @@ class JobRequest(BaseModel):
         default=True,
         description="whether each image file says that it is synthetic, and which sample it is",
     )
-    formats: list[Format] = Field(
-        default=["imagefolder"], min_length=1, max_length=8, description="archives to build"
+    formats: list[AskedFormat] = Field(
+        default=[ImageFolder()],
+        min_length=1,
+        max_length=8,
+        description="archives to build: a name, or one with options",
     )
 
     report: AskedReport | None = Field(
@@ -93,8 +95,7 @@ class JobRequest(BaseModel):
     @field_validator("formats")
     @classmethod
     def _once(cls, formats: list[Format]) -> list[Format]:
-        """Each archive is built once, however often it is asked for."""
-        return list(dict.fromkeys(formats))
+        return each_once(formats)
 
     @model_validator(mode="after")
     def _asked_in_one_way(self) -> Self:
@@ -144,6 +145,7 @@ def make_plan(request: JobRequest, specs: Sequence[ModelSpec], seed: int, limits
             f"{limits.max_job_samples}. Split it into several jobs.",
             limit=limits.max_job_samples,
         )
+    check_cut(request.formats, total)
     return Plan(
         seed=seed,
         classes=classes,

@@ -10,18 +10,25 @@ import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
+from torchvision.datasets import ImageFolder
 
+from app.cli.failures import CommandError
+from app.cli.readers import read_by_readers
 from app.datasets.exports.content import ShardFile, stored
 from app.datasets.exports.ustar import headers, members
 from app.datasets.manifest import StoredRow
 from app.datasets.verify import verify
-from app.errors import DamagedShardError
+from app.errors import DamagedShardError, ValidationError
 from app.jobs.encoding import Encoding, Jpeg, Png, Webp
+from app.jobs.formats import Kept, format_of, kept
 from app.jobs.plan import Plan
-from tests.builders import image, plan_of
+from app.jobs.request import JobRequest
+from tests.builders import image, plan_of, planned
 from tests.image_readers import with_pillow
 from tests.made_exports import Made, make, unpacked
 
@@ -136,6 +143,157 @@ def test_files_are_cut_by_number_of_samples(
     assert sorted(path.name for path in tables.glob("data/*")) == [
         f"train-0000{number}-of-00003.parquet" for number in range(3)
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({"shard_samples": 3}, [3, 3, 3, 2]),
+        ({"shard_samples": 1}, [1] * 11),
+        ({"shard_samples": 11}, [11]),
+        ({"shard_samples": 1_000}, [11]),
+        ({"shard_bytes": 65_536}, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tar_files_are_as_large_as_asked_for(
+    options: dict[str, int], counts: list[int] | None, tmp_path: Path
+) -> None:
+    import webdataset
+
+    large = plan_of([40, 30], 3, image=image(40, 40, 3)) if counts is None else plan("three")
+    made = make(large, tmp_path / "objects")
+    folder = unpacked(made.export({"type": "webdataset", **options}), tmp_path / "out")
+    listed = json.loads((folder / "index.json").read_text())["shardlist"]
+    if counts is not None:
+        assert [file["nsamples"] for file in listed] == counts
+    else:  # as many as fit: the next sample would not have
+        sizes = [(folder / file["url"]).stat().st_size for file in listed]
+        assert len(sizes) > 2
+        assert max(sizes) <= options["shard_bytes"]
+        one = (sizes[0] - 1024) // listed[0]["nsamples"]
+        assert all(size + one > options["shard_bytes"] for size in sizes[:-1])
+    urls = [str(folder / file["url"]) for file in listed]
+    read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    assert [int(sample["cls"]) for sample in read] == made.labels
+    assert verify(folder).problems == []
+
+
+def test_a_sample_larger_than_a_tar_file_may_be_has_one_of_its_own(tmp_path: Path) -> None:
+    made = make(plan_of([3], 2, image=image(200, 200, 3)), tmp_path / "objects")
+    archive = made.export({"type": "webdataset", "shard_bytes": 65_536})
+    listed = json.loads((unpacked(archive, tmp_path / "out") / "index.json").read_text())
+    assert [file["nsamples"] for file in listed["shardlist"]] == [1, 1, 1]
+
+
+def test_parquet_files_are_as_large_as_asked_for(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    made = make(plan("three"), tmp_path / "objects")
+    folder = unpacked(made.export({"type": "parquet", "shard_samples": 4}), tmp_path / "out")
+    files = sorted(folder.glob("data/*"))
+    assert [parquet.read_metadata(file).num_rows for file in files] == [4, 4, 3]
+    assert files[0].name == "train-00000-of-00003.parquet"
+    assert verify(folder).problems == []
+
+
+METADATA = [
+    pytest.param(plan(kind, encoding), id=f"{kind}-{encoding.format}")
+    for kind, encoding in (("three", Png()), ("unicode", Webp()), ("one class", Jpeg()))
+]
+
+
+@pytest.mark.parametrize("made", METADATA, indirect=True)
+def test_class_folders_with_metadata_are_read_by_both_readers(made: Made, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    archive = made.folders(metadata=True)
+    assert made.folders(metadata=True) == archive
+    folder = unpacked(archive, tmp_path / "out")
+    assert verify(folder).problems == []
+    subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    read = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    by_index = sorted(read, key=lambda row: row["index"])
+    assert [row["label"] for row in by_index] == made.labels
+    assert [row["class"] for row in by_index] == [made.plan.classes[k] for k in made.labels]
+    assert [row["pixel_sha256"] for row in by_index] == [
+        found.row.pixel_sha256.hex() for found in made.rows
+    ]
+    first = np.asarray(by_index[0]["image"]).reshape(*made.pixels.shape[1:3], -1)
+    assert np.array_equal(first, with_pillow(made.samples()[0].files[0]))
+    folders = ImageFolder(folder)
+    counts = Counter(folders.classes[label] for label in folders.targets)
+    directories = json.loads((folder / "dataset.json").read_text())["directories"]
+    assert counts == {directories[k]: n for k, n in made.plan.samples_per_class.items()}
+
+
+@pytest.mark.parametrize("made", METADATA[:1], indirect=True)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_verification_asks_every_reader(made: Made, tmp_path: Path) -> None:
+    archives = {"imagefolder": made.folders(metadata=True)}
+    archives |= {export: made.export(export) for export in EXPORTS}
+    found = {}
+    for layout, archive in archives.items():
+        path = tmp_path / f"{layout}.zip"
+        path.write_bytes(archive)
+        read = read_by_readers(path)
+        assert all(one.samples_per_class == {"class-0": 6, "class-2": 5} for one in read)
+        found[layout] = [one.reader for one in read]
+    assert found == {
+        "imagefolder": ["torchvision", "datasets"],
+        "webdataset": ["webdataset"],
+        "parquet": ["datasets"],
+        "npz": ["numpy"],
+    }
+
+
+@pytest.mark.parametrize("made", METADATA[:1], indirect=True)
+def test_a_reader_that_counts_otherwise_is_believed(made: Made, tmp_path: Path) -> None:
+    folder = unpacked(made.folders(), tmp_path / "out")
+    next((folder / "class-0").iterdir()).unlink()
+    with pytest.raises(CommandError, match="torchvision counts"):
+        read_by_readers(folder)
+
+
+def test_class_folders_without_metadata_are_what_they_were(tmp_path: Path) -> None:
+    made = make(plan("three"), tmp_path / "objects")
+    names = {path.name for path in unpacked(made.folders(), tmp_path / "out").iterdir()}
+    assert names == {"class-0", "class-2", "dataset.json", "SHA256SUMS"}
+
+
+@pytest.mark.parametrize(
+    ("formats", "sentence"),
+    [
+        (["webdataset", {"type": "webdataset", "shard_samples": 5}], "in two ways"),
+        ([{"type": "webdataset", "shard_samples": 5, "shard_bytes": 1 << 20}], "not both"),
+        ([{"type": "webdataset", "shard_samples": 0}], "greater than or equal to 1"),
+        ([{"type": "webdataset", "shard_bytes": 100}], "greater than or equal to 65536"),
+        ([{"type": "npz", "shard_samples": 5}], "Extra inputs"),
+        ([{"type": "imagefolder", "metadata": "yes"}], "valid boolean"),
+        ([{"type": "tar"}], "does not match any of the expected tags"),
+    ],
+)
+def test_options_that_no_format_has_are_refused(formats: list[Any], sentence: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=sentence):
+        JobRequest.model_validate({"model": "maker", "formats": formats})
+
+
+def test_a_cut_into_too_many_files_is_refused() -> None:
+    body = {
+        "model": "maker",
+        "samples_per_class": 100_000,
+        "formats": [{"type": "webdataset", "shard_samples": 2}],
+    }
+    with pytest.raises(ValidationError, match='take "shard_samples" of 10 at least'):
+        planned(body)
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["npz", "imagefolder", {"type": "parquet", "shard_samples": 7}],
+)
+def test_a_job_keeps_a_format_as_it_was_asked_for(document: Kept) -> None:
+    assert kept(format_of(document)) == document
 
 
 def test_headers_are_those_that_tarfile_writes() -> None:

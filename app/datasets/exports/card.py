@@ -14,16 +14,29 @@ from app.jobs.plan import Plan
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
-def dataset_card(plan: Plan, licences: Iterable[str], columns: Mapping[str, str]) -> str:
-    """The card of a dataset in Parquet files below `data/`, as Markdown."""
-    return f"---\n{_head(plan, licences, columns)}---\n\n{_body(plan)}"
+def dataset_card(
+    plan: Plan,
+    licences: Iterable[str],
+    columns: Mapping[str, str],
+    files: str | list[str] = "data/train-*.parquet",
+) -> str:
+    """The card of a dataset, as Markdown.
+
+    files: patterns of those that `datasets` reads, Parquet files below `data/` if not said. Of
+    class folders with metadata `label` is a plain number: the names of classes can't be said there.
+    """
+    return f"---\n{_head(plan, licences, columns, files)}---\n\n{_body(plan)}"
 
 
-def _head(plan: Plan, licences: Iterable[str], columns: Mapping[str, str]) -> str:
+def _head(
+    plan: Plan, licences: Iterable[str], columns: Mapping[str, str], files: str | list[str]
+) -> str:
     names = {str(label): name for label, name in enumerate(plan.classes)}
+    in_tables = isinstance(files, str)
+    label = {"class_label": {"names": names}} if in_tables else "int64"
     features: list[Mapping[str, object]] = [
         {"name": "image", "dtype": "image"},
-        {"name": "label", "dtype": {"class_label": {"names": names}}},
+        {"name": "label", "dtype": label},
         *[{"name": name, "dtype": dtype} for name, dtype in columns.items()],
     ]
     facts: dict[str, object] = {
@@ -36,7 +49,7 @@ def _head(plan: Plan, licences: Iterable[str], columns: Mapping[str, str]) -> st
         "configs": [
             {
                 "config_name": "default",
-                "data_files": [{"split": "train", "path": "data/train-*.parquet"}],
+                "data_files": [{"split": "train", "path": files}],
             }
         ],
         "dataset_info": {

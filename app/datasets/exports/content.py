@@ -5,6 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.manifest import SampleRow, StoredRow
 from app.errors import DamagedShardError
@@ -67,34 +72,37 @@ def piece_count(samples: int, size: int) -> int:
     return -(-samples // size)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """So many samples in a row, which become one file of an export."""
-
-    number: int
-    parts: list[Stored]
-
-    @property
-    def samples(self) -> int:
-        """How many there are."""
-        return sum(len(part.rows) for part in self.parts)
+Weigh = Callable[[Stored], NDArray[np.int64]]
+"""int64 [n]: how much of a file each sample takes."""
 
 
-def pieces(samples: Iterable[Stored], size: int) -> Iterator[Piece]:
-    """The same samples, cut into pieces of `size`; the last one may be shorter.
+def by_number(part: Stored) -> NDArray[np.int64]:
+    """Every sample counts one."""
+    return np.ones(len(part.rows), np.int64)
 
-    Holds one piece at a time, and one shard.
+
+def pieces(
+    samples: Iterable[Stored], room: int, weigh: Weigh = by_number
+) -> Iterator[tuple[int, Iterator[Stored]]]:
+    """The same samples, cut into pieces that have room for so much; each holds a sample at least.
+
+    Number of the piece and its parts, which come as they are read: holds one shard at a time.
     """
-    held: list[Stored] = []
-    count, number = 0, 0
+    for number, parts in groupby(_cut(samples, room, weigh), key=itemgetter(0)):
+        yield number, (part for _, part in parts)
+
+
+def _cut(samples: Iterable[Stored], room: int, weigh: Weigh) -> Iterator[tuple[int, Stored]]:
+    number, left, empty = 0, room, True
     for shard in samples:
+        weights = weigh(shard)
         at = 0
-        while at < len(shard.rows):
-            take = min(size - count, len(shard.rows) - at)
-            held.append(Stored(shard.rows[at : at + take], shard.files[at : at + take]))
-            at, count = at + take, count + take
-            if count == size:
-                yield Piece(number, held)
-                held, count, number = [], 0, number + 1
-    if held:
-        yield Piece(number, held)
+        while at < len(weights):
+            fits = int(np.searchsorted(np.cumsum(weights[at:]), left, side="right"))
+            if not fits and not empty:
+                number, left, empty = number + 1, room, True
+                continue
+            end = at + max(fits, 1)
+            yield number, Stored(shard.rows[at:end], shard.files[at:end])
+            left, empty = left - int(weights[at:end].sum()), False
+            at = end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -12,8 +12,9 @@ from app.datasets.exports.container import Container
 from app.datasets.exports.content import Stored
 from app.datasets.exports.npz_dataset import write_npz
 from app.datasets.exports.parquet_dataset import write_parquet
-from app.datasets.exports.webdataset import write_webdataset
+from app.datasets.exports.webdataset import Cut, write_webdataset
 from app.datasets.zip_writer import Sink
+from app.jobs.formats import Format, ImageFolder, Npz, Parquet, WebDataset
 from app.jobs.plan import Plan
 
 IMAGEFOLDER: Final = "imagefolder"
@@ -48,31 +49,34 @@ def samples_a_file(plan: Plan) -> int:
 
 
 def write_export(
-    sink: Sink, export: str, plan: Plan, licences: Sequence[str], samples: Iterable[Stored]
+    sink: Sink, export: Format, plan: Plan, licences: Sequence[str], samples: Iterable[Stored]
 ) -> int:
     """Write one export that is made of samples; returns the number of its files.
 
-    export: any of `RENDERINGS` but `imagefolder`, which copies shards as they are.
+    export: any but `ImageFolder`, which copies shards as they are.
     """
     container = Container(sink)
     try:
-        _WRITERS[export](container, plan, licences, samples)
-        container.close(dataset_document(plan, licences, export))
+        _write(container, export, plan, licences, samples)
+        container.close(dataset_document(plan, licences, export.type))
     finally:
         container.discard()
     return container.entries
 
 
-Write = Callable[[Container, Plan, Sequence[str], Iterable[Stored]], None]
-
-_WRITERS: Mapping[str, Write] = MappingProxyType(
-    {
-        "webdataset": lambda container, plan, _, samples: write_webdataset(
-            container, plan, samples, samples_a_file(plan)
-        ),
-        "parquet": lambda container, plan, licences, samples: write_parquet(
-            container, plan, licences, samples, samples_a_file(plan)
-        ),
-        "npz": lambda container, plan, _, samples: write_npz(container, plan, samples),
-    }
-)
+def _write(
+    container: Container,
+    export: Format,
+    plan: Plan,
+    licences: Sequence[str],
+    samples: Iterable[Stored],
+) -> None:
+    match export:
+        case WebDataset(shard_samples=count, shard_bytes=most):
+            write_webdataset(container, plan, samples, Cut(count or samples_a_file(plan), most))
+        case Parquet(shard_samples=count):
+            write_parquet(container, plan, licences, samples, count or samples_a_file(plan))
+        case Npz():
+            write_npz(container, plan, samples)
+        case ImageFolder():
+            raise ValueError("class folders are copied from shards")

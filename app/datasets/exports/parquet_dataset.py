@@ -22,6 +22,12 @@ _GROUP_BYTES = 16 << 20
 """Of large images there are fewer in a group."""
 
 
+def file_names(samples: int, samples_a_file: int) -> list[str]:
+    """The data files of so many samples, in order."""
+    count = piece_count(samples, samples_a_file)
+    return [f"data/train-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+
+
 def write_parquet(
     container: Container,
     plan: Plan,
@@ -33,15 +39,14 @@ def write_parquet(
     # Imported when it is needed: it is large, and a worker that never exports starts without it.
     from pyarrow import parquet
 
-    count = piece_count(plan.samples, samples_a_file)
+    names = file_names(plan.samples, samples_a_file)
     columns = schema(plan)
     group = max(1, min(ROWS_A_GROUP, _GROUP_BYTES // plan.image.bytes))
-    for piece in pieces(samples, samples_a_file):
-        name = f"data/train-{piece.number:05d}-of-{count:05d}.parquet"
+    for number, parts in pieces(samples, samples_a_file):
         with (
-            container.part(name) as spool,
+            container.part(names[number]) as spool,
             parquet.ParquetWriter(spool, columns, **writing()) as writer,
         ):
-            for part in piece.parts:
+            for part in parts:
                 writer.write_table(table(plan, part.rows, part.files, columns), group)
     container.add("README.md", dataset_card(plan, licences, COLUMNS).encode())

@@ -13,27 +13,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.exports.container import Container
-from app.datasets.exports.content import Stored, pieces
-from app.datasets.exports.ustar import END, members
+from app.datasets.exports.content import Stored, by_number, pieces
+from app.datasets.exports.ustar import BLOCK, END, members
 from app.datasets.manifest import SampleRow
 from app.jobs.plan import Plan
 
 
-def write_webdataset(
-    container: Container, plan: Plan, samples: Iterable[Stored], samples_a_file: int
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a tar file ends: after so many samples, or before it would have more bytes."""
+
+    samples: int
+    bytes: int | None = None
+
+
+def write_webdataset(container: Container, plan: Plan, samples: Iterable[Stored], cut: Cut) -> None:
     """Add the tar files and their index."""
     fields = _Fields(plan)
     files: list[dict[str, object]] = []
-    for piece in pieces(samples, samples_a_file):
-        name = f"train-{piece.number:06d}.tar"
+    by_bytes = cut.bytes is not None
+    room = cut.samples if cut.bytes is None else cut.bytes - len(END)
+    for number, parts in pieces(samples, room, fields.weights if by_bytes else by_number):
+        name, count = f"train-{number:06d}.tar", 0
         with container.part(name) as spool:
-            for part in piece.parts:
+            for part in parts:
                 spool.write(members(*fields.of(part)))
+                count += len(part.rows)
             spool.write(END)
-        files.append({"url": name, "nsamples": piece.samples, "filesize": spool.bytes})
+        files.append({"url": name, "nsamples": count, "filesize": spool.bytes})
     container.add("index.json", _index(files))
 
 
@@ -60,6 +73,13 @@ class _Fields:
             names += (f"{key}.{self._extension}", f"{key}.cls", f"{key}.json")
             contents += (image, self._labels[row.cell], self._json(row))
         return names, contents
+
+    def weights(self, part: Stored) -> NDArray[np.int64]:
+        """int64 [n]: bytes of each sample in a tar file."""
+        contents = np.array([len(content) for content in self.of(part)[1]], np.int64)  # [3n]
+        blocks = 1 + -(-contents // BLOCK)  # one is the header
+        taken: NDArray[np.int64] = BLOCK * blocks.reshape(-1, 3).sum(axis=1)
+        return taken
 
     def _json(self, row: SampleRow) -> bytes:
         """A line of JSON; what all samples of a cell share was written once."""

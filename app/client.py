@@ -253,6 +253,10 @@ class Client(DatasetCalls):
         """The report of a job that has succeeded, or did not pass its gate: `json` or `html`."""
         return self._send("GET", f"{_job_path(job)}/report.{segment(form)}").content
 
+    def job_preview(self, job: Job | str) -> bytes:
+        """A PNG contact sheet of a job's samples, one class a row."""
+        return self._send("GET", f"{_job_path(job)}/preview.png").content
+
     # The service
 
     def workers(self) -> int:

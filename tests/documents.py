@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from app.errors import JobError, SynthloomError, tree
 from app.main import create_app
 from app.quality.document import FORMAT, Report
+from app.recipes.recipe import render_schema
 from app.settings import Settings
 from tests.rendered import write_all as write_tables
 
@@ -100,6 +101,7 @@ DOCUMENTS = {
     ".env.example": render_env_example,
     "docs/errors.md": render_errors,
     "docs/openapi.json": render_openapi,
+    "docs/recipe.schema.json": render_schema,
     "docs/report.schema.json": render_report_schema,
 }
 

@@ -106,6 +106,10 @@ class FakeService:
                     return problem(409, "not-cancellable", "The job has ended. Leave it.")
                 self.states, self.last_state = [], "cancelled"
                 return as_json(self.job())
+            case ("GET", ["classifiers"]):
+                return as_json({"classifiers": []})
+            case ("GET", ["jobs", "job_1", "preview.png"]):
+                return Reply(200, png(2), {"Content-Type": "image/png"})
             case ("GET", ["jobs", "job_1", "report.html" | "report.json" as name]):
                 return Reply(200, f"the {name}".encode(), {"Content-Type": "text/plain"})
             case ("GET", ["jobs", "job_1", "manifest"]):

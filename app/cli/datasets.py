@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -161,10 +162,14 @@ def one_file(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="synthloom-") as folder:
         packed = Path(folder) / f"{path.resolve().name}.zip"
-        with zipfile.ZipFile(packed, "w", strict_timestamps=False) as archive:
+        with zipfile.ZipFile(packed, "w") as archive:
             for file in sorted(path.rglob("*")):
                 if file.is_file():
-                    archive.write(file, file.relative_to(path).as_posix())
+                    # Without times, so that the same images are the same file, and sent once.
+                    member = zipfile.ZipInfo(file.relative_to(path).as_posix())
+                    member.file_size = file.stat().st_size
+                    with file.open("rb") as source, archive.open(member, "w") as target:
+                        shutil.copyfileobj(source, target)
         yield packed
 
 

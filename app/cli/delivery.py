@@ -96,8 +96,8 @@ def deliver(
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as staging:
         archive, folder = Path(staging) / "archive.zip", Path(staging) / "dataset"
         client.download(job, job.formats[0], archive, reporter.received)
-        verification = _unpacked(job, archive, folder, reporter)
-        _put_in_place(folder, target, Path(staging) / "replaced")
+        verification = unpacked(job, job.formats[0], archive, folder, reporter)
+        put_in_place(folder, target, Path(staging) / "replaced")
         kept = _keep(archive, target) if keep_archive else None
     seconds = time.monotonic() - started
     return Delivery(job, verification, target, kept, job_seconds, seconds)
@@ -108,12 +108,13 @@ def _completed(client: Client, request: JobRequest, reporter: Reporter) -> Job:
     try:
         job = client.submit(request, key)
         reporter.job(job)
-        return _awaited(client, job, reporter)
+        return awaited(client, job, reporter)
     except KeyboardInterrupt as interrupt:
         raise InterruptedByUserError(_cancelled(client, request, key)) from interrupt
 
 
-def _awaited(client: Client, job: Job, reporter: Reporter) -> Job:
+def awaited(client: Client, job: Job, reporter: Reporter) -> Job:
+    """The job, when it has succeeded; the reporter is told what it waits for."""
     with contextlib.suppress(WaitTimeoutError):
         return client.wait(job, reporter.job, UNSUSPICIOUS_SECONDS)
     reason = reason_to_wait(client, client.job(job))
@@ -131,8 +132,9 @@ def _cancelled(client: Client, request: JobRequest, key: str) -> str:
     return f"Interrupted; job {job.id} is {job.state.value} and nothing was written."
 
 
-def _unpacked(job: Job, archive: Path, folder: Path, reporter: Reporter) -> Verification:
-    offered = job.archive(job.formats[0])
+def unpacked(job: Job, form: str, archive: Path, folder: Path, reporter: Reporter) -> Verification:
+    """The dataset of an archive in a new folder. Raises CommandError when it is not right."""
+    offered = job.archive(form)
     expected = offered.entries if offered is not None else job.samples + 2
     count = unpack(archive, folder, lambda done: reporter.files("Unpacked", done, expected))
     reporter.files("Unpacked", count, count)
@@ -148,7 +150,8 @@ def _unpacked(job: Job, archive: Path, folder: Path, reporter: Reporter) -> Veri
     return verification
 
 
-def _put_in_place(folder: Path, target: Path, replaced: Path) -> None:
+def put_in_place(folder: Path, target: Path, replaced: Path) -> None:
+    """Let a new folder take the place of what is at `target`, which goes to `replaced`."""
     if target.exists():
         target.rename(replaced)
     try:

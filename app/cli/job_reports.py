@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,18 +108,22 @@ def gate_refused(client: Client, error: JobFailedError, path: Path | None) -> Co
 
 def show_gate(report: JobReport) -> None:
     """Each condition of a gate, and what came of it."""
-    if report.gate is None:
-        return
-    rows = [
+    rows = gate_rows(report.gate)
+    if rows:
+        print_table(("gate", "value", "holds", "note"), rows)
+
+
+def gate_rows(gate: Mapping[str, Any] | None) -> list[tuple[str, str, str, str]]:
+    """Of each condition of a gate: itself, the value, whether it holds, and a note."""
+    return [
         (
             outcome["condition"],
             "not measured" if outcome["value"] is None else f"{outcome['value']:.4g}",
             "yes" if outcome["holds"] else "no",
             outcome.get("reason") or "",
         )
-        for outcome in report.gate["conditions"]
+        for outcome in (gate or {}).get("conditions", [])
     ]
-    print_table(("gate", "value", "holds", "note"), rows)
 
 
 def show_verdict(report: JobReport | None) -> None:

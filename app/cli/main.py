@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from app.cli.augment import augment
 from app.cli.datasets import datasets
 from app.cli.demo import demo
 from app.cli.evaluate import evaluate
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 
 app.command()(generate)
+app.command()(augment)
 app.add_typer(models, name="models")
 app.add_typer(jobs, name="jobs")
 app.add_typer(datasets, name="datasets")

@@ -1,0 +1,1 @@
+"""Recipes: a request for samples as a file that a person writes and a pipeline carries out."""

@@ -82,8 +82,9 @@ def _torchvision(folder: Path, _: Path, __: Description) -> Iterator[int | str]:
 
 
 def _datasets(folder: Path, cache: Path, description: Description) -> Iterator[int | str]:
-    from datasets import load_dataset
+    from datasets import disable_progress_bars, load_dataset
 
+    disable_progress_bars()
     for row in load_dataset(str(folder), split="train", cache_dir=str(cache)):
         assert row["image"].size == (description.image.width, description.image.height)
         yield int(row["label"])

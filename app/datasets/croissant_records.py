@@ -61,7 +61,8 @@ def class_folders(file_set: str) -> dict[str, Any]:
         **_extracted("images/class", "sc:Text", source, {"fileProperty": "fullpath"}),
         "references": {"field": {"@id": "classes/folder"}},
     }
-    folder["source"]["transform"] = {"regex": "([^/]+)/[^/]+$"}
+    # Readers that follow the reference apply this twice: of a folder alone it gives the folder.
+    folder["source"]["transform"] = {"regex": "^([^/]+)"}
     index = _extracted("images/index", "sc:Integer", source, {"fileProperty": "filename"})
     index["source"]["transform"] = {"regex": "^0*(\\d+)\\."}
     return {

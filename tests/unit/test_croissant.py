@@ -99,6 +99,7 @@ def test_the_validator_has_nothing_to_say(loaded: Any) -> None:
     issues = loaded.metadata.ctx.issues
     assert issues.errors == set()
     assert issues.warnings == set()
+    assert issues.report() == ""
     assert loaded.metadata.ctx.conforms_to.value == "http://mlcommons.org/croissant/1.1"
 
 
@@ -106,16 +107,21 @@ def text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def test_every_image_of_the_class_folders_is_a_record(loaded: Any, made: Made) -> None:
+def test_every_image_of_the_class_folders_is_a_record(
+    loaded: Any, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
     records = {int(record["images/index"]): record for record in loaded.records("images")}
     assert sorted(records) == list(range(made.plan.samples))
     folders = {"bag": 0, "über%2F日本": 1}
     for index, record in records.items():
         assert folders[text(record["images/class"])] == made.labels[index]
         assert np.array_equal(np.asarray(record["images/image"]), made.pixels[index])
+    assert caplog.messages == []
 
 
-def test_every_row_of_the_tables_is_a_record(loaded: Any, made: Made) -> None:
+def test_every_row_of_the_tables_is_a_record(
+    loaded: Any, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
     records = [
         {column.partition("/")[2]: value for column, value in record.items()}
         for name in ("samples", "samples-1")
@@ -126,6 +132,7 @@ def test_every_row_of_the_tables_is_a_record(loaded: Any, made: Made) -> None:
         assert int(record["label"]) == label
         assert text(record["class"]) == made.plan.classes[label]
         assert np.array_equal(np.asarray(record["image"]), pixels)
+    assert caplog.messages == []
 
 
 def test_classes_and_splits_are_record_sets(loaded: Any) -> None:

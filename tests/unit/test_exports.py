@@ -204,7 +204,9 @@ METADATA = [
 
 
 @pytest.mark.parametrize("made", METADATA, indirect=True)
-def test_class_folders_with_metadata_are_read_by_both_readers(made: Made, tmp_path: Path) -> None:
+def test_class_folders_with_metadata_are_read_by_both_readers(
+    made: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from datasets import load_dataset
 
     archive = made.folders(metadata=True)
@@ -213,6 +215,7 @@ def test_class_folders_with_metadata_are_read_by_both_readers(made: Made, tmp_pa
     assert verify(folder).problems == []
     subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     read = load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    assert caplog.messages == []
     by_index = sorted(read, key=lambda row: row["index"])
     assert [row["label"] for row in by_index] == made.labels
     assert [row["class"] for row in by_index] == [made.plan.classes[k] for k in made.labels]

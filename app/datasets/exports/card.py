@@ -52,10 +52,7 @@ def _head(
                 "data_files": [{"split": "train", "path": files}],
             }
         ],
-        "dataset_info": {
-            "features": features,
-            "splits": [{"name": "train", "num_examples": plan.samples}],
-        },
+        "dataset_info": {"features": features},
     }
     return "".join(
         f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in facts.items()

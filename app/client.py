@@ -257,6 +257,10 @@ class Client(DatasetCalls):
         """A PNG contact sheet of a job's samples, one class a row."""
         return self._send("GET", f"{_job_path(job)}/preview.png").content
 
+    def croissant(self, job: Job | str) -> bytes:
+        """The dataset of a job that has succeeded as Croissant 1.1: JSON-LD."""
+        return self._send("GET", f"{_job_path(job)}/croissant.json").content
+
     # The service
 
     def workers(self) -> int:

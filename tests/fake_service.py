@@ -110,7 +110,10 @@ class FakeService:
                 return as_json({"classifiers": []})
             case ("GET", ["jobs", "job_1", "preview.png"]):
                 return Reply(200, png(2), {"Content-Type": "image/png"})
-            case ("GET", ["jobs", "job_1", "report.html" | "report.json" as name]):
+            case (
+                "GET",
+                ["jobs", "job_1", "report.html" | "report.json" | "croissant.json" as name],
+            ):
                 return Reply(200, f"the {name}".encode(), {"Content-Type": "text/plain"})
             case ("GET", ["jobs", "job_1", "manifest"]):
                 return self._manifest(query)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
+from app.cli.failures import CommandError, ExitCode
 from app.cli.job_reports import checked_report, save, show_verdict
 from app.cli.progress import reason_to_wait, reporter
 from app.cli.terminal import plain, print_json, print_table, say, stdout
@@ -127,6 +128,26 @@ def report(
         if found.report is None or target is not None:
             save(client, found, target or Path(f"{found.id}.html"))
     show_verdict(found.report)
+
+
+@jobs.command("croissant")
+def croissant(
+    job: JobArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")] = Path(
+        "croissant.json"
+    ),
+    server: ServerOption = None,
+    data: DataOption = None,
+    api_key: KeyOption = None,
+) -> None:
+    """Save the description of a job's dataset in Croissant, for catalogues and loaders."""
+    with connected(Whereabouts(server, data, api_key)) as client:
+        document = client.croissant(job)
+    try:
+        out.write_bytes(document)
+    except OSError as error:
+        raise CommandError(f"{out} can't be written: {error.strerror}.", ExitCode.USAGE) from error
+    stdout().print(plain(f"{out} describes the dataset of {job}."), soft_wrap=True)
 
 
 def _models(job: Job) -> str:

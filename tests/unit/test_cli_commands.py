@@ -207,3 +207,13 @@ def test_the_demo_replaces_only_what_it_made(run: Run, nobody: Path) -> None:
     assert result.exit_code == 2
     assert "was not made by the demo" in result.stderr
     assert (nobody / "precious" / "mine").read_text() == "mine"
+
+
+def test_the_croissant_of_a_job_is_saved(run: Run, known: FakeService, nobody: Path) -> None:
+    shown = run("jobs", "croissant", "job_1", "--out", "described.json")
+    assert shown.exit_code == 0
+    assert "described.json describes the dataset of job_1." in shown.output
+    assert (nobody / "described.json").read_bytes() == b"the croissant.json"
+    assert run("jobs", "croissant", "job_2").exit_code == 2
+    refused = run("jobs", "croissant", "job_1", "--out", "no/such/folder.json")
+    assert "can't be written" in refused.stderr

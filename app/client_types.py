@@ -216,6 +216,8 @@ class Job(Answer):
     models: list[JobModel]
     labelled_by: dict[str, Any] | None = None
     """The classifier that labels what the models draw, if one does."""
+    merged_with: dict[str, Any] | None = None
+    """The real dataset that its archives hold too."""
     encoding: dict[str, Any] = {"format": "png"}
     formats: list[str] = []
     progress: Progress
@@ -333,6 +335,8 @@ class JobRequest(TypedDict, total=False):
     samples: int
     labelled_by: str | dict[str, Any]
     """Of models without classes: a classifier, or its name and `min_confidence`."""
+    merge_with: str
+    """An uploaded dataset, by id or name: the archives hold its images too."""
     seed: int
     encoding: str | dict[str, Any]
     marked: bool

@@ -137,6 +137,21 @@ def jobs_measured_against(session: Session, tenant_id: str, dataset_id: str) -> 
     return list(found.scalars())
 
 
+def jobs_merged_with(session: Session, tenant_id: str, sha256: str) -> list[str]:
+    """Ids of jobs that have not ended, and whose archives shall hold a dataset, by its content."""
+    found = session.execute(
+        sa.select(Job.id)
+        .where(
+            Job.tenant_id == tenant_id,
+            Job.state.in_([state.value for state in LIVE]),
+            Job.plan["merge"]["sha256"].as_string() == sha256,
+        )
+        .order_by(Job.number)
+        .limit(_JOBS_NAMED)
+    )
+    return list(found.scalars())
+
+
 def runs_needing(session: Session, tenant_id: str, what: str) -> list[str]:
     """Ids of runs that have not ended and need a dataset or job (by its id) or a model (by its
     SHA-256)."""

@@ -210,6 +210,13 @@ class UnsupportedDatasetError(ValidationError):
     slug, title = "unsupported-dataset", "This dataset can't be used"
 
 
+class NotMergeableError(ValidationError):
+    """The real dataset of `merge_with` and the samples can't be one dataset: sizes or classes of
+    the images do not fit. `classes` and `dataset_classes` list both, where it is the classes."""
+
+    slug, title = "not-mergeable", "The real dataset does not fit the samples"
+
+
 class ModelSpecError(ValidationError):
     """The description of the model is wrong, or does not fit the tensors of the file."""
 

@@ -17,7 +17,7 @@ from app.datasets.croissant import File, Story, croissant
 from app.datasets.exports.formats import samples_a_file
 from app.datasets.exports.parquet_dataset import file_names
 from app.db.tables import TERMINAL, Job, JobState
-from app.errors import ArchiveNotReadyError
+from app.errors import ArchiveNotReadyError, ConflictError
 from app.jobs.formats import Parquet, format_of
 from app.jobs.plan import Plan
 from app.quality.document import Report
@@ -41,6 +41,11 @@ def get_croissant(
         job = find_job(session, tenant, job_id)
         _check_ready(job)
         plan = Plan.from_json(job.plan)
+        if plan.merge is not None:
+            raise ConflictError(
+                "There is no Croissant description of a dataset that is merged with a real one. "
+                "Its dataset.json, its manifest and its card say the same."
+            )
         licences = [_licence(session, tenant, model.sha256) for model in plan.models]
     base = str(request.base_url).rstrip("/")
     document = croissant(

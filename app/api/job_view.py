@@ -37,6 +37,27 @@ class Labeller(BaseModel):
     min_confidence: float
 
 
+class Merged(BaseModel):
+    """The real dataset that a job is merged with. `train`: of each class of the training split,
+    real images, samples, and both."""
+
+    name: str
+    sha256: str
+    licence: str
+    attribution: str
+    images: int
+    splits: dict[str, int]
+    train: dict[str, MergedClass]
+
+
+class MergedClass(BaseModel):
+    """A class of the merged training split."""
+
+    real: int
+    synthetic: int
+    together: int
+
+
 class Progress(BaseModel):
     """How far a job is. `samples_done` counts those of running shards too."""
 
@@ -91,6 +112,7 @@ class JobView(BaseModel):
     classes: list[str]
     models: list[Source]
     labelled_by: Labeller | None
+    merged_with: Merged | None
     encoding: Encoding
     formats: list[str]
     format_options: dict[str, dict[str, Any]]
@@ -125,6 +147,7 @@ def view_of(session: Session, job: Job) -> JobView:
             for m in plan.models
         ],
         labelled_by=Labeller(**asdict(plan.labelled_by)) if plan.labelled_by else None,
+        merged_with=merged_view(plan),
         encoding=plan.encoding,
         formats=[name_of(asked) for asked in job.formats],
         format_options={
@@ -166,6 +189,31 @@ def view_of(session: Session, job: Job) -> JobView:
             cancel=f"{url}/cancel",
             report=f"{url}/report",
         ),
+    )
+
+
+def merged_view(plan: Plan) -> Merged | None:
+    """The real dataset of a plan; None where it is merged with nothing."""
+    merge = plan.merge
+    if merge is None:
+        return None
+    real, drawn = merge.real(), plan.samples_per_class
+    return Merged(
+        name=merge.name,
+        sha256=merge.sha256,
+        licence=merge.licence,
+        attribution=merge.attribution,
+        images=merge.images,
+        splits={split: sum(merge.real(split).values()) for split in merge.splits},
+        train={
+            name: MergedClass(
+                real=real.get(name, 0),
+                synthetic=drawn.get(name, 0),
+                together=real.get(name, 0) + drawn.get(name, 0),
+            )
+            for name in plan.classes
+            if name in real or name in drawn
+        },
     )
 
 

@@ -191,6 +191,8 @@ def _submit(
             hold(session, tenant, [model.sha256 for model in plan.models])
             if report is not None:
                 real.hold(session, tenant, report.against)
+            if plan.merge is not None:
+                real.hold_content(session, tenant, plan.merge)
             return view_of(session, job), False
     except IntegrityError:
         replayed = _replay(services, tenant, key, fingerprint)
@@ -225,9 +227,10 @@ def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) 
 
 
 def _check_room(services: Services, plan: Plan) -> None:
-    # Shards and one archive hold every image once each.
+    # Shards and one archive hold every image once each; the archive holds the real ones too.
     file_bytes = plan.encoding.most_bytes(plan.image) + (marks.BYTES if plan.marks else 0)
     needed = 2 * plan.samples * file_bytes
+    needed += plan.merge.images * plan.image.bytes if plan.merge else 0
     free = services.storage.free_bytes()
     if needed > free:
         raise StorageFullError(

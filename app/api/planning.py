@@ -12,9 +12,11 @@ from app.api.services import Services
 from app.datasets import real
 from app.errors import ValidationError
 from app.jobs.balance import Balance
+from app.jobs.merge import PlannedMerge, refuse_other_size
 from app.jobs.plan import Plan
 from app.jobs.request import MAX_SEED, JobRequest, Limits, make_plan
-from models.spec import ModelSpec
+from app.runs.training import known_dataset
+from models.spec import ImageShape, ModelSpec
 
 
 def plan_of(
@@ -22,7 +24,8 @@ def plan_of(
 ) -> tuple[Plan, list[ModelSpec]]:
     """The plan of a request, and the specs of its models. Raises a ValidationError of the tree."""
     specs = resolved(session, tenant, [source.model for source in body.sources()])
-    return planned(counted(session, tenant, body), specs, services.limits), specs
+    merge = merge_planned(session, tenant, body.merge_with, specs[0].image)
+    return planned(counted(session, tenant, body), specs, services.limits, merge), specs
 
 
 def counted(session: Session, tenant: str, body: JobRequest) -> JobRequest:
@@ -44,10 +47,36 @@ def counted(session: Session, tenant: str, body: JobRequest) -> JobRequest:
     return body.model_copy(update={"balance": balance})
 
 
-def planned(body: JobRequest, specs: Sequence[ModelSpec], limits: Limits) -> Plan:
+def merge_planned(
+    session: Session, tenant: str, ref: str | None, drawn: ImageShape
+) -> PlannedMerge | None:
+    """The dataset that a request merges its samples with, pinned; None where it names none.
+
+    drawn: size of the samples. Raises UnknownDatasetError, NotMergeableError.
+    """
+    if ref is None:
+        return None
+    dataset = known_dataset(session, tenant, ref)
+    survey = real.survey_of(dataset)
+    refuse_other_size(
+        dataset.name,
+        (survey.smallest.height, survey.smallest.width),
+        (survey.largest.height, survey.largest.width),
+        survey.channels,
+        drawn,
+    )
+    return real.pinned(dataset)
+
+
+def planned(
+    body: JobRequest,
+    specs: Sequence[ModelSpec],
+    limits: Limits,
+    merge: PlannedMerge | None = None,
+) -> Plan:
     """The plan of a request over the specs of its models; a seed is drawn where none was given.
 
     Raises a ValidationError of the tree.
     """
     seed = secrets.randbelow(MAX_SEED) if body.seed is None else body.seed
-    return make_plan(body, specs, seed, limits)
+    return make_plan(body, specs, seed, limits, merge)

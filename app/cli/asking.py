@@ -123,7 +123,8 @@ BalanceOption = Annotated[
     typer.Option(
         "--balance",
         metavar="DATASET",
-        help="What this uploaded dataset lacks to have all classes as large as its largest.",
+        help="What this dataset, uploaded or a path, lacks to have all classes as large as its "
+        "largest.",
     ),
 ]
 BalanceToOption = Annotated[

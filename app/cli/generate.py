@@ -46,7 +46,9 @@ from app.cli.job_reports import (
     show_verdict,
 )
 from app.cli.progress import reporter
+from app.cli.real_datasets import MergeOption, add_merge, bring
 from app.cli.terminal import plain, print_json, print_table, stdout
+from app.cli.verify import real_summary, show_real
 from app.client_errors import JobFailedError
 
 
@@ -58,6 +60,7 @@ def generate(
     samples: SamplesOption = None,
     balance: BalanceOption = None,
     balance_to: BalanceToOption = None,
+    merge: MergeOption = None,
     seed: SeedOption = None,
     labelled_by: LabelledByOption = None,
     min_confidence: ConfidenceOption = None,
@@ -92,11 +95,13 @@ def generate(
     if seed is not None:
         request["seed"] = seed
     add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
+    add_merge(request, merge)
     if labelled_by is not None or min_confidence is not None:
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
     add_to(request, asked_of(against, lift, report_minutes), gate)
     target, page = checked_target(out, force), checked_report(report)
     with connected(Whereabouts(server, data, api_key), embed=True) as client, reporter() as shown:
+        bring(client, request)
         try:
             delivery = deliver(client, request, target, shown, keep_archive)
         except JobFailedError as error:
@@ -104,7 +109,7 @@ def generate(
         if page is not None:
             save(client, delivery.job, page)
     if as_json:
-        print_json(summary(delivery))
+        print_json(summary(delivery) | real_summary(delivery.verification))
     else:
         show(delivery, out)
 
@@ -140,6 +145,7 @@ def show(delivery: Delivery, out: Path) -> None:
     rows = delivery.class_rows()
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
+    show_real(delivery.verification)
     show_verdict(delivery.job.report)
     lines = [
         f"{delivery.job.samples:,} samples in {delivery.generation_seconds:.1f} s "

@@ -48,7 +48,8 @@ def verify(
     found = verify_dataset(path, manifest=manifest)
     read = read_by_readers(path) if readers and found.ok else []
     if as_json:
-        print_json(summary(found) | ({"readers": [one._asdict() for one in read]} if read else {}))
+        more = {"readers": [one._asdict() for one in read]} if read else {}
+        print_json(summary(found) | real_summary(found) | more)
     elif found.ok:
         show(found)
         for one in read:
@@ -86,11 +87,27 @@ def show(found: Verification) -> None:
     rows = [(name, found.asked.get(name, 0), count) for name, count in found.delivered.items()]
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
+    show_real(found)
     line = (
         f"{found.path} is right: {found.files:,} files, {found.images:,} images decoded, made by "
         f"{', '.join(found.models)} from seed {found.seed}."
     )
     stdout().print(plain(line), soft_wrap=True)
+
+
+def real_summary(found: Verification) -> dict[str, Any]:
+    """Of a merged dataset: split → class → real images."""
+    return {"real": found.real} if found.real else {}
+
+
+def show_real(found: Verification) -> None:
+    """The real images by class and split, where there are any."""
+    if found.real:
+        names = dict.fromkeys(name for counts in found.real.values() for name in counts)
+        print_table(
+            ("class", *(f"real, {split}" for split in found.real)),
+            [(name, *(c.get(name, 0) for c in found.real.values())) for name in names],
+        )
 
 
 def say_read(read: Read) -> None:

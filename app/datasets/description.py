@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from app.datasets.members import DESCRIPTION, DamagedError, Members
 from app.jobs.encoding import PNG, Encoding
+from app.jobs.merge import REAL, SYNTHETIC, TRAIN, Split
 
 FORMAT = "synthloom-dataset/1"
 DESCRIPTION_BYTES_LIMIT = 16 << 20
@@ -44,6 +45,21 @@ class DescribedModel(Described):
         return f"{self.name}@{self.version}"
 
 
+class Origins(Described):
+    """Images of one class in one split."""
+
+    real: int = Field(ge=0)
+    synthetic: int = Field(ge=0)
+
+
+class DescribedMerge(Described):
+    """The real dataset whose images are among the files. counts: split → class → images."""
+
+    name: str
+    licence: str
+    counts: dict[Split, dict[str, Origins]]
+
+
 class Description(Described):
     """The part of `dataset.json` that can be checked against the files."""
 
@@ -58,6 +74,20 @@ class Description(Described):
     models: list[DescribedModel] = []
     identifier: str | None = Field(default=None, pattern="^[0-9a-f]{32}$")
     """Where it is given, every image file carries it."""
+    merged: DescribedMerge | None = None
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """(split, origin, class) → images, without the empty ones."""
+        if self.merged is None:
+            counts = {(TRAIN, SYNTHETIC, n): count for n, count in self.samples_per_class.items()}
+        else:
+            counts = {
+                (split, origin, name): count
+                for split, classes in self.merged.counts.items()
+                for name, both in classes.items()
+                for origin, count in ((SYNTHETIC, both.synthetic), (REAL, both.real))
+            }
+        return {key: count for key, count in counts.items() if count}
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -65,8 +95,12 @@ class Description(Described):
             raise ValueError("samples is not the sum of samples_per_class")
         if len(set(self.directories.values())) != len(self.directories):
             raise ValueError("two classes share a directory")
-        if not set(self.samples_per_class) <= set(self.directories):
+        named = {name for _, _, name in self.counts()} | set(self.samples_per_class)
+        if not named <= set(self.directories):
             raise ValueError("a class of samples_per_class has no directory")
+        drawn = {n: c for (_, origin, n), c in self.counts().items() if origin == SYNTHETIC}
+        if drawn != {name: count for name, count in self.samples_per_class.items() if count}:
+            raise ValueError("the merged counts are not those of samples_per_class")
         return self
 
 

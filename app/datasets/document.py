@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from app.datasets.description import FORMAT
 from app.datasets.manifest import Layout
 from app.jobs.encoding import PNG
+from app.jobs.merge import TRAIN, PlannedMerge, Split
 from app.jobs.plan import Plan
+
+
+def _merged(plan: Plan, merge: PlannedMerge) -> dict[str, Any]:
+    """The real dataset, and of each split and class how many images are real and synthetic."""
+    return {
+        "name": merge.name,
+        "sha256": merge.sha256,
+        "licence": merge.licence,
+        "attribution": merge.attribution,
+        "images": merge.images,
+        "counts": {
+            split: {
+                name: {"real": real, "synthetic": synthetic}
+                for name, real, synthetic in _both(plan, merge, split)
+            }
+            for split in merge.splits
+        },
+    }
+
+
+def _both(plan: Plan, merge: PlannedMerge, split: Split) -> Iterator[tuple[str, int, int]]:
+    drawn = plan.samples_per_class if split == TRAIN else {}
+    real = merge.real(split)
+    for name in plan.classes:
+        if name in real or name in drawn:
+            yield name, real.get(name, 0), drawn.get(name, 0)
 
 
 def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefolder") -> bytes:
@@ -52,4 +79,6 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         document["real_samples_per_class"] = plan.real_samples_per_class
     if plan.labelled_by:
         document["labelled_by"] = asdict(plan.labelled_by)
+    if plan.merge:
+        document |= {"synthetic": "partly", "merged": _merged(plan, plan.merge)}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -2,6 +2,7 @@
 
     <class folder>/<index>.png      every sample (.webp, .jpg where those were asked for)
     dataset.json                    what the dataset is and where it comes from
+    ATTRIBUTION.md                  of a dataset that is merged with a real one: whose images
     SHA256SUMS                      of every other file; `sha256sum -c SHA256SUMS` checks them
 
 Nothing in it depends on when, where or by how many workers it was made: the same plan on the
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from typing import BinaryIO, cast
 
@@ -20,6 +21,8 @@ from app.datasets.document import dataset_document
 from app.datasets.exports.content import ShardFile
 from app.datasets.manifest import Layout
 from app.datasets.members import CHECKSUMS, DESCRIPTION
+from app.datasets.merging.attribution import ATTRIBUTION, attribution
+from app.datasets.merging.images import RealChunk, RealImages
 from app.datasets.zip_writer import ZipWriter
 from app.errors import DamagedShardError
 from app.jobs.plan import Plan
@@ -41,8 +44,11 @@ def write_imagefolder(
     digests: Digests,
     keep_going: Callable[[], None],
     beside: Beside | None = None,
+    real: RealImages | None = None,
 ) -> int:
     """Write the archive; returns the number of its members.
+
+    real: the images of a dataset that it is merged with; they lie beside the samples.
 
     `beside` are more files, which stand behind the images.
     `keep_going` is called between shards and pages, and raises to stop. Raises
@@ -53,7 +59,9 @@ def write_imagefolder(
         for shard in shards:
             keep_going()
             _append(archive, storage, shard)
-        close_imagefolder(archive, plan, licences, digests, keep_going, beside)
+        for chunk in _chunks(real):
+            archive.add_all([row.file for row in chunk.rows], chunk.files)
+        close_imagefolder(archive, plan, licences, digests, keep_going, beside, real)
     finally:
         archive.discard()
     return archive.entries
@@ -66,14 +74,20 @@ def close_imagefolder(
     digests: Digests,
     keep_going: Callable[[], None],
     beside: Beside | None = None,
+    real: RealImages | None = None,
 ) -> None:
     """Add what stands behind the images, and end the archive."""
     more = [(_added(archive, name, content), name) for name, content in (beside or {}).items()]
     document = dataset_document(plan, licences)
     archive.add(DESCRIPTION, document)
     more.append((hashlib.sha256(document).hexdigest(), DESCRIPTION))
+    if real is not None:
+        whose = attribution(plan, real.merge, licences)
+        more.append((_added(archive, ATTRIBUTION, [whose]), ATTRIBUTION))
     with tempfile.TemporaryFile() as sums:
         _write_sums(cast("BinaryIO", sums), Layout(plan), more, digests, keep_going)
+        for row in real.rows.all() if real is not None else ():
+            sums.write(f"{row.file_sha256.hex()}  {row.file}\n".encode())
         archive.add_file(CHECKSUMS, cast("BinaryIO", sums))
     archive.close()
 
@@ -87,6 +101,12 @@ def _added(archive: ZipWriter, name: str, content: Iterable[bytes]) -> str:
             file.write(piece)
         archive.add_file(name, cast("BinaryIO", file))
     return digest.hexdigest()
+
+
+def _chunks(real: RealImages | None) -> Iterator[RealChunk]:
+    for split in real.merge.splits if real is not None else ():
+        assert real is not None
+        yield from real.chunks(split)
 
 
 def _append(archive: ZipWriter, storage: LocalStorage, shard: ShardFile) -> None:

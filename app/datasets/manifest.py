@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,14 @@ from sqlalchemy.orm import Session
 
 from app.datasets.names import directories
 from app.db.tables import Job
+from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
+if TYPE_CHECKING:
+    from app.datasets.merging.rows import RealRow, RealRows
+
+SYNTHETIC_PREFIX = "synthetic-"
+"""What the names of samples begin with where real images lie beside them."""
 Transaction = Callable[[], AbstractContextManager[Session]]
 
 
@@ -81,12 +88,23 @@ class Layout:
         return directories(self.plan.classes)
 
     @cached_property
-    def _folder_of_cell(self) -> tuple[str, ...]:
-        return tuple(self.directories[self.plan.classes[cell.label]] for cell in self.plan.cells)
+    def _start_of_cell(self) -> tuple[str, ...]:
+        start = SYNTHETIC_PREFIX if self.plan.merge else ""
+        return tuple(f"{self.folder_of(cell.label)}/{start}" for cell in self.plan.cells)
+
+    def folder_of(self, label: int, split: str = TRAIN) -> str:
+        """Folder of a class, in that of a split where there are several."""
+        folder = self.directories[self.plan.classes[label]]
+        several = self.plan.merge is not None and len(self.plan.merge.splits) > 1
+        return f"{split}/{folder}" if several else folder
 
     def file_name(self, index: int, cell: int) -> str:
-        """Path of a sample in an archive: `<class folder>/<index>.<png, webp or jpg>`."""
-        return f"{self._folder_of_cell[cell]}/{index:08d}.{self.plan.encoding.extension}"
+        """Path of a sample in an archive: `<class folder>/<index>.<png, webp or jpg>`.
+
+        Where real images lie beside it, `<split>/` may stand before it, and its name begins with
+        `synthetic-`.
+        """
+        return f"{self._start_of_cell[cell]}{index:08d}.{self.plan.encoding.extension}"
 
 
 @dataclass(frozen=True)
@@ -96,13 +114,20 @@ class Manifest:
     job: Job
     plan: Plan
     rows: Rows
+    real: RealRows | None = None
+    """Those of the real images that it is merged with; they are there once its archives are."""
 
     def page(
         self, session: Session, after: int, limit: int, class_name: str | None = None
     ) -> list[dict[str, Any]]:
         """At most `limit` rows with an index above `after`, in order of index."""
         cells = None if class_name is None else self._cells_of(class_name)
-        return [self.row(stored) for stored in self.rows.read(session, after, limit, cells)]
+        found = [self.row(stored) for stored in self.rows.read(session, after, limit, cells)]
+        if self.real is not None and len(found) < limit:
+            label = None if class_name is None else self.plan.classes.index(class_name)
+            real = self.real.read(max(after, self.plan.samples - 1), limit - len(found), label)
+            found += map(self.real_row, real)
+        return found
 
     def sample(self, session: Session, index: int) -> StoredRow | None:
         """One row; None when it is not stored (yet)."""
@@ -115,6 +140,13 @@ class Manifest:
         """Every row, page by page; memory does not grow with N."""
         for page in self.stored(transaction, page_size):
             yield [self.row(stored) for stored in page]
+        yield from self.real_pages(page_size)
+
+    def real_pages(self, page_size: int) -> Iterator[list[dict[str, Any]]]:
+        """Every row of a real image, page by page."""
+        rows = map(self.real_row, self.real.all() if self.real is not None else ())
+        while page := list(islice(rows, page_size)):
+            yield page
 
     def digests(
         self, transaction: Transaction, page_size: int = 10_000
@@ -157,6 +189,36 @@ class Manifest:
             "height": self.plan.image.height,
             "channels": self.plan.image.channels,
             "created": stored.stored_at.isoformat(),
+            **self._merged,
+        }
+
+    @cached_property
+    def _merged(self) -> dict[str, Any]:
+        """What the row of a sample has beside, where real images are among the rows."""
+        if self.plan.merge is None:
+            return {}
+        return {"origin": SYNTHETIC, "split": TRAIN, "dataset": None, "source": None}
+
+    def real_row(self, row: RealRow) -> dict[str, Any]:
+        """The full row of a real image: what only a generator could say is null."""
+        assert self.plan.merge is not None
+        return {
+            "index": row.sample,
+            "class": self.plan.classes[row.label],
+            "label": row.label,
+            **dict.fromkeys(("model", "model_sha256", "seed", "shard", "candidate")),
+            "file": row.file,
+            "bytes": row.length,
+            "file_sha256": row.file_sha256.hex(),
+            "pixel_sha256": row.pixel_sha256.hex(),
+            "width": row.width,
+            "height": row.height,
+            "channels": row.channels,
+            "created": None,
+            "origin": REAL,
+            "split": row.split,
+            "dataset": self.plan.merge.name,
+            "source": row.source,
         }
 
     def _cells_of(self, class_name: str) -> list[int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.datasets.manifest import Layout, SampleRow
+from app.jobs.merge import SYNTHETIC
 from app.jobs.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ COLUMNS = {
     "pixel_sha256": "string",
 }
 """Beside `image` and `label`, and their types, which are those of the Hub's features too."""
+
+
+def columns_of(plan: Plan) -> dict[str, str]:
+    """`COLUMNS`, and `origin` where real images are among them."""
+    return COLUMNS | ({"origin": "string"} if plan.merge else {})
 
 
 def parquet_file(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> bytes:
@@ -50,16 +56,16 @@ def parquet_file(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> byte
 
 
 def schema(plan: Plan) -> pyarrow.Schema:
-    """`image` struct of bytes (binary) and path (string), `label` int64, then `COLUMNS`."""
+    """`image` struct of bytes (binary) and path (string), `label` int64, then `columns_of`."""
     import pyarrow
 
     features: dict[str, Any] = {
         "image": {"_type": "Image"},
         "label": {"names": list(plan.classes), "_type": "ClassLabel"},
-        **{name: {"dtype": dtype, "_type": "Value"} for name, dtype in COLUMNS.items()},
+        **{name: {"dtype": dtype, "_type": "Value"} for name, dtype in columns_of(plan).items()},
     }
     image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    columns = [("image", image), ("label", "int64"), *COLUMNS.items()]
+    columns = [("image", image), ("label", "int64"), *columns_of(plan).items()]
     metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
     return pyarrow.schema(columns, metadata)
 
@@ -93,6 +99,8 @@ def table(
         [row.candidate for row in rows],
         [row.pixel_sha256.hex() for row in rows],
     ]
+    if plan.merge:
+        values.append([SYNTHETIC] * len(rows))
     columns = [pyarrow.array(value, field.type) for value, field in zip(values, into, strict=True)]
     return pyarrow.Table.from_arrays(columns, schema=into)
 

@@ -35,6 +35,8 @@ _TYPES = {
     "height": "int32",
     "channels": "int32",
 }
+_MERGED = dict.fromkeys(("origin", "split", "dataset", "source"), "string")
+"""Columns of a dataset that is merged with a real one."""
 _FEW_VALUES = ["class", "model", "model_sha256"]
 """Columns that are kept as a dictionary and places in it."""
 
@@ -44,7 +46,7 @@ def parquet_pieces(manifest: Manifest, pages: Iterable[list[StoredRow]]) -> Iter
     # Imported when it is needed: it is large, and the API starts without it.
     from pyarrow import Table, parquet
 
-    schema, sink = _schema(), _Sink()
+    schema, sink = _schema(manifest), _Sink()
     with parquet.ParquetWriter(
         sink, schema, compression="ZSTD", use_dictionary=_FEW_VALUES
     ) as writer:
@@ -52,14 +54,19 @@ def parquet_pieces(manifest: Manifest, pages: Iterable[list[StoredRow]]) -> Iter
             rows = [manifest.row(stored) | {"created": stored.stored_at} for stored in page]
             writer.write_table(Table.from_pylist(rows, schema))
             yield sink.taken()
+        for rows in manifest.real_pages(PAGE_ROWS):
+            writer.write_table(Table.from_pylist(rows, schema))
+            yield sink.taken()
     yield sink.taken()
 
 
-def _schema() -> pyarrow.Schema:
+def _schema(manifest: Manifest) -> pyarrow.Schema:
     import pyarrow
 
+    merged = _MERGED if manifest.plan.merge else {}
     columns: list[tuple[str, Any]] = [*_TYPES.items()]
-    return pyarrow.schema([*columns, ("created", pyarrow.timestamp("us", "UTC"))])
+    created = ("created", pyarrow.timestamp("us", "UTC"))
+    return pyarrow.schema([*columns, created, *merged.items()])
 
 
 class _Sink(io.RawIOBase):

@@ -25,11 +25,12 @@ from app.errors import (
     NotFoundError,
     UnknownDatasetError,
 )
+from app.jobs.merge import PlannedMerge
 from app.storage import LocalStorage
 from models.corpus.corpus import Corpus
 from models.corpus.preprocessing import Preprocessing
 from models.corpus.read import read, read_splits
-from models.corpus.source import Split
+from models.corpus.source import SPLITS, Split
 from models.corpus.survey import Survey
 
 PREFIX = "ds_"
@@ -122,6 +123,22 @@ def survey_of(dataset: Dataset) -> Survey:
     return Survey.model_validate(dataset.survey)
 
 
+def pinned(dataset: Dataset) -> PlannedMerge:
+    """What the plan of a job that is merged with it keeps."""
+    survey = survey_of(dataset)
+    return PlannedMerge(
+        name=dataset.name,
+        sha256=dataset.sha256,
+        licence=dataset.licence,
+        attribution=dataset.attribution,
+        counts={
+            split: dict(zip(survey.classes, survey.counts[split], strict=True))
+            for split in SPLITS
+            if split in survey.counts
+        },
+    )
+
+
 def refuse_other_content(session: Session, tenant_id: str, name: str, sha256: str) -> None:
     """Raises ConflictError when the name belongs to other content."""
     other = session.execute(
@@ -151,6 +168,12 @@ def hold(session: Session, tenant_id: str, dataset_id: str) -> None:
         raise UnknownDatasetError(
             f"There is no dataset {dataset_id[:100]!a}; it may have been deleted just now."
         )
+
+
+def hold_content(session: Session, tenant_id: str, merge: PlannedMerge) -> None:
+    """The same of the dataset with the content that a plan is merged with."""
+    dataset = by_content(session, tenant_id, merge.sha256)
+    hold(session, tenant_id, merge.name if dataset is None else dataset.id)
 
 
 def delete(session: Session, tenant_id: str, ref: str, users: Users = nobody) -> list[str]:

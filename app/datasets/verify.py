@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from app.datasets.decoding import decode
 from app.datasets.description import Description, read_description
 from app.datasets.exports.labels import labels_in
 from app.datasets.ledger import Ledger, TakenError
+from app.datasets.manifest import SYNTHETIC_PREFIX
 from app.datasets.manifest_file import Hashes, ManifestFile
 from app.datasets.members import (
     CHECKSUMS,
@@ -33,6 +34,12 @@ from app.datasets.members import (
     Members,
     members_of,
 )
+from app.datasets.places import Place, folders_of, place_of
+from app.jobs.merge import REAL
+from models.corpus.image_files import decoded
+from models.corpus.limits import DEFAULT
+from models.corpus.preprocessing import pixels_of
+from models.errors import DatasetError
 
 PROBLEMS_KEPT = 100
 
@@ -49,7 +56,10 @@ class Verification:
     images: int = 0
     bytes: int = 0
     asked: dict[str, int] = field(default_factory=dict)
+    """Class → samples."""
     delivered: dict[str, int] = field(default_factory=dict)
+    real: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Split → class → real images, of a dataset that is merged with a real one."""
     seed: int | None = None
     models: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -111,8 +121,8 @@ class _Check:
         self._on_file = on_file
         self._manifest = manifest
         self._description: Description | None = None
-        self._class_of: dict[str, str] = {}
-        self._delivered: Counter[str] = Counter()
+        self._folders: Mapping[str, tuple[str, str]] = {}
+        self._delivered: Counter[Place] = Counter()
 
     def run(self) -> None:
         self._read_description()
@@ -146,9 +156,10 @@ class _Check:
             self._found.report(f"{self._found.path.name} {error}.")
             return
         self._found.images = labels.total()
-        for label, count in labels.items():
+        for (split, origin, label), count in labels.items():
             known = 0 <= label < len(classes)
-            self._delivered[classes[label] if known else f"label {label}"] += count
+            name = classes[label] if known else f"label {label}"
+            self._delivered[Place(split, origin, name)] += count
 
     def _check_member(self, member: Member) -> None:
         try:
@@ -172,9 +183,7 @@ class _Check:
         except DamagedError as error:
             self._found.report(f"{DESCRIPTION} {error}.")
             return
-        self._class_of = {
-            directory: name for name, directory in self._description.directories.items()
-        }
+        self._folders = folders_of(self._description)
         self._found.asked = dict(self._description.samples_per_class)
         self._found.seed = self._description.seed
         self._found.models = [model.reference for model in self._description.models]
@@ -188,24 +197,26 @@ class _Check:
         return True
 
     def _check_file(self, member: Member, expected: bytes) -> None:
-        directory, _, name = member.path.rpartition("/")
-        if self._description is None or not directory or self._in_files:
+        described = self._description
+        if described is None or "/" not in member.path or self._in_files:
             self._check_hash(member, expected)
-        elif directory not in self._class_of or not name.endswith(
-            f".{self._description.encoding.extension}"
-        ):
+            return
+        place = place_of(member.path, described, self._folders)
+        real = place is not None and place.origin == REAL
+        limit = DEFAULT.file_bytes if real else described.image.file_bytes_limit
+        if place is None:
             self._found.report(
-                f"{_shown(member.path)} is not a {self._description.encoding.format.upper()} file "
+                f"{_shown(member.path)} is not a {described.encoding.format.upper()} file "
                 f"in one of the classes of {DESCRIPTION}."
             )
-        elif member.bytes > self._description.image.file_bytes_limit:
+        elif member.bytes > limit:
             self._found.report(
                 f"{_shown(member.path)} has {member.bytes:,} bytes, more than an image of its "
                 "size can need."
             )
         else:
-            self._delivered[self._class_of[directory]] += 1
-            self._check_image(member, expected, self._description)
+            self._delivered[place] += 1
+            self._check_image(member, expected, described, real)
 
     def _check_hash(self, member: Member, expected: bytes) -> None:
         digest = hashlib.sha256()
@@ -219,34 +230,62 @@ class _Check:
         if digest.digest() != expected:
             self._found.report(f"{_shown(member.path)} is not the file that {CHECKSUMS} lists.")
 
-    def _check_image(self, member: Member, expected: bytes, description: Description) -> None:
+    def _check_image(
+        self, member: Member, expected: bytes, description: Description, real: bool
+    ) -> None:
         self._found.images += 1
         try:
             payload = b"".join(self._members.chunks(member))
             self._found.bytes += len(payload)
             if hashlib.sha256(payload).digest() != expected:
                 raise DamagedError(f"is not the file that {CHECKSUMS} lists")
-            pixels = decode(payload, description.encoding, description.image)
-            if description.identifier is not None:
-                marks.check(payload, description.identifier, member.path)
+            if real:
+                pixels = _real_pixels(payload, member.path, description)
+            else:
+                pixels = decode(payload, description.encoding, description.image)
+            if description.identifier is not None and not real:
+                name = member.path.rpartition("/")[2].removeprefix(SYNTHETIC_PREFIX)
+                marks.check(payload, description.identifier, name)
             if self._manifest is not None:
                 listed = self._manifest.take(member.path)
-                _compare(listed, expected, pixels if description.encoding.lossless else None)
+                whole = real or description.encoding.lossless
+                _compare(listed, expected, pixels if whole else None)
         except DamagedError as error:
             self._found.report(f"{_shown(member.path)} {error}.")
 
     def _compare_counts(self) -> None:
         if self._description is None:
             return
-        names = dict.fromkeys([*self._description.samples_per_class, *sorted(self._delivered)])
-        self._found.delivered = {name: self._delivered[name] for name in names}
-        for name, delivered in self._found.delivered.items():
-            asked = self._description.samples_per_class.get(name, 0)
+        stated = {Place(*key): count for key, count in self._description.counts().items()}
+        for name in self._description.samples_per_class:
+            self._found.delivered[name] = 0
+        for place in dict.fromkeys([*stated, *sorted(self._delivered)]):
+            delivered, asked = self._delivered[place], stated.get(place, 0)
+            if place.origin == REAL:
+                self._found.real.setdefault(place.split, {})[place.class_name] = delivered
+            else:
+                self._found.delivered[place.class_name] = delivered
             if delivered != asked:
                 self._found.report(
-                    f"Class {_shown(name)} has {delivered:,} images, not the {asked:,} that "
-                    f"{DESCRIPTION} states."
+                    f"Class {_shown(place.class_name)} has {delivered:,} {self._kind(place)}, not "
+                    f"the {asked:,} that {DESCRIPTION} states."
                 )
+
+    def _kind(self, place: Place) -> str:
+        merged = self._description is not None and self._description.merged is not None
+        return f"{place.origin} images in {place.split}" if merged else "images"
+
+
+def _real_pixels(payload: bytes, path: str, description: Description) -> NDArray[np.uint8]:
+    """The pixels of a real image, with the channels that it has."""
+    try:
+        pixels = pixels_of(decoded(payload, path, DEFAULT))
+    except DatasetError as error:
+        raise DamagedError(f"can't be decoded ({error})") from error
+    height, width = description.image.height, description.image.width
+    if pixels.shape[:2] != (height, width):
+        raise DamagedError(f"is {pixels.shape[0]} x {pixels.shape[1]}, not {height} x {width}")
+    return pixels
 
 
 def _compare(listed: Hashes | None, digest: bytes, pixels: NDArray[np.uint8] | None) -> None:

@@ -224,6 +224,9 @@ class Job(Base):
     """What its report shall measure beside the job itself: an `AskedReport`."""
     gate: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))
     """Conditions that its report has to meet, as expressions."""
+    real_rows_key: Mapped[str | None] = mapped_column(sa.String(200))
+    """The Parquet file of the rows of its real images, where it is merged with a real dataset."""
+    real_rows_sha256: Mapped[str | None] = mapped_column(sa.String(64))
     problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))

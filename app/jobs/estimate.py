@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app import catalogue
 from app.db.tables import Archive, Job, JobState
 from app.jobs.encoding import encoding_of
+from app.jobs.merge import TRAIN
 from app.jobs.pilot import Labelling
 from app.jobs.plan import Plan
 
@@ -32,6 +33,8 @@ class Estimate(BaseModel):
     seed: int | None
     labelling: Labelling | None = None
     """Candidates that it takes, where a classifier labels them."""
+    merged: dict[str, dict[str, int]] | None = None
+    """Split → class → images of the archives, where real images are merged in."""
     warnings: list[str] = []
     """Why what models of it make is not worth serving."""
 
@@ -60,6 +63,8 @@ def estimate(
         took = (job.finished_at - job.started_at).total_seconds()
         archive_bytes, seconds = round(size * share), round(took * share, 3)
         basis = f"measured: {job.id} made {job.samples} samples in {took:.1f} s"
+    real_images = plan.merge.images if plan.merge else 0
+    archive_bytes += real_images * (plan.image.bytes + _MEMBER_OVERHEAD_BYTES)
     return Estimate(
         samples=plan.samples,
         samples_per_class=plan.samples_per_class,
@@ -70,10 +75,21 @@ def estimate(
         basis=basis,
         seed=seed,
         labelling=labelling,
+        merged=_merged(plan),
         warnings=catalogue.warnings_of_contents(
             session, tenant, [model.sha256 for model in plan.models]
         ),
     )
+
+
+def _merged(plan: Plan) -> dict[str, dict[str, int]] | None:
+    """With the samples, which are in the training split."""
+    if plan.merge is None:
+        return None
+    found = {str(split): dict(plan.merge.real(split)) for split in plan.merge.splits}
+    for name, count in plan.samples_per_class.items():
+        found[TRAIN][name] = found[TRAIN].get(name, 0) + count
+    return found
 
 
 def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] | None:
@@ -92,5 +108,6 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         if {model["sha256"] for model in job.plan["models"]} == wanted
         and encoding_of(job.plan.get("encoding")) == plan.encoding
         and job.plan.get("labelled_by") == judge
+        and job.plan.get("merge") is None
     ]
     return max(like, key=lambda pair: pair[0].samples, default=None)

@@ -21,12 +21,14 @@ from app.datasets.exports.formats import RENDERINGS, write_export
 from app.datasets.exports.metadata import beside
 from app.datasets.imagefolder import Digests, write_imagefolder
 from app.datasets.manifest import Manifest, StoredRow
+from app.datasets.merging.images import RealImages
 from app.datasets.readback import read_back
 from app.datasets.rows import manifest_of
 from app.db.tables import Job, JobState, Shard
 from app.errors import GateFailedError, JobStoppedError, PoisonShardError
 from app.jobs import lifecycle
 from app.jobs.formats import Format, ImageFolder, format_of
+from app.jobs.merging import check_merged, name_rows, real_part
 from app.jobs.plan import Plan
 from app.jobs.report import Finished, Judges, make_report
 from app.storage import LocalStorage
@@ -59,24 +61,29 @@ def finalize_job(
     written: list[str] = []
     kept: Sequence[str] = ()
     try:
-        archives, delivered = _archives(transaction, storage, job, written)
-        finished = Finished(job, manifest_of(job, storage), archives, delivered)
         watch = _Watch(transaction, job_number)
+        real = real_part(transaction, storage, job, written, watch)
+        archives, delivered = _archives(transaction, storage, job, written, real)
+        finished = Finished(job, manifest_of(job, storage), archives, delivered)
         report = make_report(transaction, storage, finished, judges_of(job), watch)
         written += report.keys
-        kept = _publish(transaction, job, archives, report)
+        kept = _publish(transaction, job, archives, report, real)
     finally:
         storage.delete_all(key for key in written if key not in kept)
 
 
 def _archives(
-    transaction: Transaction, storage: LocalStorage, job: Job, written: list[str]
+    transaction: Transaction,
+    storage: LocalStorage,
+    job: Job,
+    written: list[str],
+    real: RealImages | None,
 ) -> tuple[list[lifecycle.StoredArchive], Counter[int]]:
     """The archives, and of each cell of the plan the samples that are in them."""
     archives, delivered = [], Counter[int]()
     for document in job.formats:
         delivered = Counter()
-        archive = _build(transaction, storage, job, format_of(document), delivered)
+        archive = _build(transaction, storage, job, format_of(document), delivered, real)
         written.append(archive.object_key)
         _read_back(transaction, storage, job, archive, delivered)
         archives.append(archive)
@@ -88,12 +95,16 @@ def _publish(
     job: Job,
     archives: Sequence[lifecycle.StoredArchive],
     report: lifecycle.StoredReport,
+    real: RealImages | None,
 ) -> Sequence[str]:
     """End the job; the keys of what its rows name now."""
     if report.gate is None or report.gate.passed:
         with transaction() as session:
             published = lifecycle.succeed(session, job.number, archives, report)
+            if published and real is not None:
+                name_rows(session, job.number, real.rows.file)
         named = [*(archive.object_key for archive in archives), *report.keys]
+        named += [real.rows.file.object_key] if real is not None else []
         return named if published else ()
     problem = GateFailedError(
         f"{report.gate.sentence} The report says more: GET /v1/jobs/{job.id}/report.html.",
@@ -110,6 +121,7 @@ def _build(
     job: Job,
     export: Format,
     delivered: Counter[int],
+    real: RealImages | None,
 ) -> lifecycle.StoredArchive:
     began = time.perf_counter()
     extension = RENDERINGS[export.type].extension
@@ -125,12 +137,12 @@ def _build(
             rows = manifest.stored(transaction, _ROWS_A_PAGE)
             more = beside(manifest.plan, licences, rows) if export.metadata else None
             entries = write_imagefolder(
-                writer, storage, manifest.plan, licences, shards, digests, watch, more
+                writer, storage, manifest.plan, licences, shards, digests, watch, more, real
             )
         else:
             read = _Rows(transaction, manifest, watch)
             samples = _counted_rows(stored(manifest.plan, shards, read, storage), delivered)
-            entries = write_export(writer, export, manifest.plan, licences, samples)
+            entries = write_export(writer, export, manifest.plan, licences, samples, real)
     return lifecycle.StoredArchive(
         export.type, key, writer.bytes, writer.sha256, entries, time.perf_counter() - began
     )
@@ -148,6 +160,9 @@ def _read_back(
     labels = Counter[int]()
     for cell, count in delivered.items():
         labels[plan.cells[cell].label] += count
+    if plan.merge is not None:
+        check_merged(storage.path(archive.object_key), archive.format)
+        return
     watch = _Watch(transaction, job.number)
     read_back(storage.path(archive.object_key), archive.format, plan, labels, watch)
 

@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 
 from app.jobs.encoding import PNG, Encoding, encoding_of
 from app.jobs.identity import dataset_identifier
+from app.jobs.merge import PlannedMerge, merge_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
+_LATER = ("merge",)
+"""Left out of a plan that has none, which stays what it was before there were any."""
 _SMALLEST_BATCH = 8
 
 
@@ -109,6 +112,8 @@ class Plan:
     marks: int = 0
     """The form of the marks in the image files: 1 is that of `app/datasets/marks.py`; 0, no marks,
     as in plans of the time before there were any."""
+    merge: PlannedMerge | None = None
+    """The real dataset that stands beside the samples in the archives."""
 
     @cached_property
     def samples(self) -> int:
@@ -179,11 +184,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {
+        document = {
             **asdict(self),
             "image": self.image.model_dump(),
             "encoding": self.encoding.model_dump(),
         }
+        return {name: value for name, value in document.items() if value or name not in _LATER}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Plan:
@@ -194,6 +200,7 @@ class Plan:
                 "image": ImageShape(**document["image"]),
                 "encoding": encoding_of(document.get("encoding")),
                 "labelled_by": _classifier_of(document.get("labelled_by")),
+                "merge": merge_of(document.get("merge")),
                 "classes": tuple(document["classes"]),
                 "models": tuple(PlannedModel(**m) for m in document["models"]),
                 "cells": tuple(Cell(**c) for c in document["cells"]),

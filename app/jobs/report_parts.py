@@ -17,7 +17,7 @@ from app.jobs.lifecycle import StoredArchive
 from app.jobs.plan import Plan, PlannedModel
 from app.jobs.report_cost import Work
 from app.quality.curves import curves_of
-from app.quality.document import ClassRow, JobPart, ModelPart, StoredFile
+from app.quality.document import BalanceRow, ClassRow, JobPart, ModelPart, RealPart, StoredFile
 from app.quality.wording import ends_of, share
 from models.evaluation.estimate import Figure
 from models.evaluation.results import Evaluation
@@ -52,6 +52,8 @@ def job_part(
         refused={reason: count for reason, count in work.refused.items() if count},
         encoding=plan.encoding.format,
         labelled_by=plan.labelled_by.ref if plan.labelled_by else None,
+        balance=_balance(plan, there),
+        merged_with=_merged_with(plan),
         looked_at=looked_at,
         files=tuple(
             StoredFile(name=a.format, bytes=a.bytes, sha256=a.sha256, seconds=round(a.seconds, 3))
@@ -60,6 +62,31 @@ def job_part(
         created=job.created_at,
         started=job.started_at,
         request=request_of(job, plan),
+    )
+
+
+def _balance(plan: Plan, there: Sequence[int]) -> tuple[BalanceRow, ...]:
+    """there: by label, samples of each class."""
+    real = plan.merge.real() if plan.merge else plan.real_samples_per_class
+    if not real:
+        return ()
+    delivered = dict(zip(plan.classes, there, strict=True))
+    return tuple(
+        BalanceRow(name=n, before=real.get(n, 0), after=real.get(n, 0) + delivered.get(n, 0))
+        for n in dict.fromkeys((*real, *plan.samples_per_class))
+    )
+
+
+def _merged_with(plan: Plan) -> RealPart | None:
+    merge = plan.merge
+    if merge is None:
+        return None
+    return RealPart(
+        name=merge.name,
+        sha256=merge.sha256,
+        licence=merge.licence,
+        attribution=merge.attribution,
+        splits={split: sum(merge.real(split).values()) for split in merge.splits},
     )
 
 
@@ -77,6 +104,8 @@ def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
             "classifier": plan.labelled_by.ref,
             "min_confidence": plan.labelled_by.min_confidence,
         }
+    if plan.merge is not None:
+        request["merge_with"] = plan.merge.name
     request["seed"] = plan.seed
     if plan.encoding != PNG:
         request["encoding"] = plan.encoding.model_dump()
@@ -107,6 +136,8 @@ def _command(plan: Plan) -> str:
     if plan.labelled_by is not None:
         words += ["--labelled-by", plan.labelled_by.ref]
         words += ["--min-confidence", f"{plan.labelled_by.min_confidence:g}"]
+    if plan.merge is not None:
+        words += ["--merge", plan.merge.name]
     words += ["--seed", str(plan.seed)]
     if plan.encoding != PNG:
         words += ["--encoding", plan.encoding.format]

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     StrictInt,
     StrictStr,
+    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -27,6 +28,7 @@ from app.jobs.balance import Balance, lacking
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
 from app.jobs.formats import AskedFormat, Format, ImageFolder, check_cut, each_once
 from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
+from app.jobs.merge import PlannedMerge, merged_classes, refuse_strangers
 from app.jobs.plan import Plan, PlannedClassifier, PlannedModel, engine_batch, shard_count
 from app.jobs.sources import (
     ModelRef,
@@ -43,6 +45,7 @@ from models.spec import ModelSpec
 MAX_SEED = 2**53 - 1
 """Largest seed: the largest integer that every JSON reader keeps exactly."""
 
+DatasetRef = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100)]
 MARKS = 1
 """The form of the marks in image files that new plans have."""
 
@@ -67,6 +70,11 @@ class JobRequest(BaseModel):
         default=None,
         description="for models that can't be asked for a class: the classifier that labels what "
         "they draw, so that samples_per_class can be filled",
+    )
+    merge_with: DatasetRef | None = Field(
+        default=None,
+        description="an uploaded dataset, by id or name: the archives hold its images too, as they "
+        "are and in their splits, with the samples in `train`",
     )
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     encoding: AskedEncoding = Field(
@@ -124,18 +132,26 @@ class Limits:
     """Those that may label what models draw."""
 
 
-def make_plan(request: JobRequest, specs: Sequence[ModelSpec], seed: int, limits: Limits) -> Plan:
+def make_plan(
+    request: JobRequest,
+    specs: Sequence[ModelSpec],
+    seed: int,
+    limits: Limits,
+    merge: PlannedMerge | None = None,
+) -> Plan:
     """The plan of a request over the specs of its models, in the order in which it names them.
 
-    A request that balances a dataset has its counts filled in. Raises a ValidationError of the
-    tree.
+    A request that balances a dataset has its counts filled in; `merge` is the dataset that it is
+    merged with. Raises a ValidationError of the tree.
     """
     sources = sources_of(request.sources(), specs)
     _check_encoding(request.encoding, specs[0])
     asked = request.labelled_by
     judge = classifier_of(asked, specs, limits.classifiers) if asked else None
-    classes = judge.classes if judge else classes_of(sources)
-    quotas = _quotas(request, sources, classes, limits.classifiers)
+    drawn = judge.classes if judge else classes_of(sources)
+    quotas = _quotas(request, sources, drawn, limits.classifiers)
+    _check_merge(request, quotas, merge)
+    classes = merged_classes(drawn, merge, labelled=judge is not None)
     total = sum(quotas.values())
     if total > limits.max_job_samples:
         # str() refuses integers of more than 4,300 digits, and nobody wants to read them.
@@ -164,7 +180,25 @@ def make_plan(request: JobRequest, specs: Sequence[ModelSpec], seed: int, limits
         labelled_by=_pinned(judge, asked) if judge and asked else None,
         real_samples_per_class=request.balance.counts if request.balance else None,
         marks=MARKS if request.marked else 0,
+        merge=merge,
     )
+
+
+def _check_merge(
+    request: JobRequest, quotas: Mapping[str, int], merge: PlannedMerge | None
+) -> None:
+    if merge is None and request.merge_with is not None:
+        raise ValidationError(
+            'Only a job can be merged with an uploaded dataset: leave "merge_with" out here.'
+        )
+    if merge is None:
+        return
+    refuse_strangers(list(quotas), merge)
+    if any(isinstance(each, ImageFolder) and each.metadata for each in request.formats):
+        raise ValidationError(
+            'Class folders of a merged dataset have no metadata.jsonl: leave "metadata" out. Names '
+            "of samples begin with `synthetic-`; `parquet` has a column `origin`."
+        )
 
 
 def _pinned(judge: ClassifierSpec, asked: LabelledBy) -> PlannedClassifier:

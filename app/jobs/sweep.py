@@ -103,6 +103,7 @@ def remove_unreferenced(transaction: Transaction, storage: LocalStorage, job_id:
                     sa.select(named).where(Shard.job_number == number, named.is_not(None))
                 ).scalars()
             )
+        kept.add(session.execute(sa.select(Job.real_rows_key).where(Job.id == job_id)).scalar())
         for named in (JobReport.json_key, JobReport.html_key):
             kept |= set(
                 session.execute(sa.select(named).where(JobReport.job_number == number)).scalars()

@@ -26,6 +26,24 @@ class ClassRow(Frozen):
     delivered: int = Field(ge=0)
 
 
+class BalanceRow(Frozen):
+    """A class of the training data: real images, and how many there are with the samples."""
+
+    name: str
+    before: int = Field(ge=0)
+    after: int = Field(ge=0)
+
+
+class RealPart(Frozen):
+    """The real dataset that the samples are merged with. splits: images of each."""
+
+    name: str
+    sha256: str
+    licence: str
+    attribution: str
+    splits: dict[str, int]
+
+
 class StoredFile(Frozen):
     """An archive, or what the shards take together."""
 
@@ -39,6 +57,8 @@ class JobPart(Frozen):
     """What was asked of a job, and what became of it.
 
     candidates: drawn in all. refused: those that were not used, by reason.
+    balance: of each class before and after, where real images are known that they are added to.
+    merged_with: the real dataset whose images are in the archives too.
     looked_at: samples that the figures of the job itself and the contact sheets are from, the
         first ones of the dataset, in which every class has its share.
     request: of the job, with its seed: the same request gives the same samples.
@@ -52,6 +72,8 @@ class JobPart(Frozen):
     refused: dict[str, int]
     encoding: str
     labelled_by: str | None = None
+    balance: tuple[BalanceRow, ...] = ()
+    merged_with: RealPart | None = None
     looked_at: int
     files: tuple[StoredFile, ...] = ()
     created: datetime

@@ -9,8 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from app.datasets.merging.attribution import NOT_STATED
+from app.jobs.merge import TRAIN, PlannedMerge, Split
 from app.jobs.plan import Plan
 
+_DRAWN = (
+    "Every image was drawn by a generative model; none is a photograph. Train with them, and "
+    "measure on real images.\n\n"
+)
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
 
 
@@ -40,16 +46,16 @@ def _head(
         *[{"name": name, "dtype": dtype} for name, dtype in columns.items()],
     ]
     facts: dict[str, object] = {
-        "pretty_name": f"Synthetic images of {', '.join(model.name for model in plan.models)}",
+        "pretty_name": f"{_kind(plan)} images of {', '.join(model.name for model in plan.models)}",
         "license": "other",
-        "license_name": ", ".join(dict.fromkeys(licences)),
+        "license_name": ", ".join(dict.fromkeys([*licences, *_real_licence(plan)])),
         "tags": ["synthetic", "synthloom"],
         "task_categories": ["image-classification"],
-        "size_categories": [_size(plan.samples)],
+        "size_categories": [_size(sum(_splits(plan).values()))],
         "configs": [
             {
                 "config_name": "default",
-                "data_files": [{"split": "train", "path": files}],
+                "data_files": _data_files(plan, files),
             }
         ],
         "dataset_info": {"features": features},
@@ -69,9 +75,8 @@ def _body(plan: Plan) -> str:
     shape = plan.image
     return (
         f"# {plan.samples:,} synthetic images\n\n"
-        "Every image was drawn by a generative model; none is a photograph. Train with them, and "
-        "measure on real images.\n\n"
-        f"| class | images |\n|---|---:|\n{rows}\n"
+        f"{_mixed(plan, plan.merge) if plan.merge else _DRAWN}"
+        f"| class | {'synthetic ' if plan.merge else ''}images |\n|---|---:|\n{rows}\n"
         f"Size: {shape.height} x {shape.width}, channels: {shape.channels}.\n\n"
         f"## Where they come from\n\n{models}\n"
         f"Seed {plan.seed}. `index` and `candidate` with the seed and the model name the latent of "
@@ -79,6 +84,47 @@ def _body(plan: Plan) -> str:
         "## How to load them\n\n"
         "```python\nfrom datasets import load_dataset\n\n"
         'images = load_dataset("FOLDER", split="train")  # the folder that this file lies in\n```\n'
+    )
+
+
+def _data_files(plan: Plan, files: str | list[str]) -> list[dict[str, object]]:
+    """Of each split its files; of a merged dataset, which lies in tables, those of its name."""
+    if plan.merge is None:
+        return [{"split": TRAIN, "path": files}]
+    return [{"split": split, "path": f"data/{split}-*.parquet"} for split in plan.merge.splits]
+
+
+def _kind(plan: Plan) -> str:
+    return "Real and synthetic" if plan.merge else "Synthetic"
+
+
+def _real_licence(plan: Plan) -> list[str]:
+    return [plan.merge.licence or NOT_STATED] if plan.merge else []
+
+
+def _splits(plan: Plan) -> dict[Split, int]:
+    """Split → images."""
+    if plan.merge is None:
+        return {TRAIN: plan.samples}
+    real = {split: sum(plan.merge.real(split).values()) for split in plan.merge.splits}
+    return real | {TRAIN: plan.samples + real[TRAIN]}
+
+
+def _mixed(plan: Plan, merge: PlannedMerge) -> str:
+    """Whose the real images are; `origin` tells the two apart."""
+    real = "".join(
+        f"| {_cell(name)} | "
+        + " | ".join(f"{merge.real(split)[name]:,}" for split in merge.splits)
+        + " |\n"
+        for name in merge.classes
+    )
+    return (
+        f"And {merge.images:,} real images of the dataset {_cell(merge.name)}, licence "
+        f"{_cell(merge.licence or NOT_STATED)}: `origin` is `real` or `synthetic`, and synthetic "
+        "images were drawn by a generative model and lie in the training split only.\n\n"
+        f"Attribution: {_cell(merge.attribution or NOT_STATED)}\n\n"
+        f"| class | {' | '.join(f'real, {split}' for split in merge.splits)} |\n"
+        f"|---{'|---:' * len(merge.splits)}|\n{real}\n"
     )
 
 

@@ -13,6 +13,8 @@ from app.datasets.exports.content import Stored
 from app.datasets.exports.npz_dataset import write_npz
 from app.datasets.exports.parquet_dataset import write_parquet
 from app.datasets.exports.webdataset import Cut, write_webdataset
+from app.datasets.merging.attribution import ATTRIBUTION, attribution
+from app.datasets.merging.images import RealImages
 from app.datasets.zip_writer import Sink
 from app.jobs.formats import Format, ImageFolder, Npz, Parquet, WebDataset
 from app.jobs.plan import Plan
@@ -49,15 +51,23 @@ def samples_a_file(plan: Plan) -> int:
 
 
 def write_export(
-    sink: Sink, export: Format, plan: Plan, licences: Sequence[str], samples: Iterable[Stored]
+    sink: Sink,
+    export: Format,
+    plan: Plan,
+    licences: Sequence[str],
+    samples: Iterable[Stored],
+    real: RealImages | None = None,
 ) -> int:
     """Write one export that is made of samples; returns the number of its files.
 
-    export: any but `ImageFolder`, which copies shards as they are.
+    export: any but `ImageFolder`, which copies shards as they are. real: the images of a dataset
+    that it is merged with.
     """
     container = Container(sink)
     try:
-        _write(container, export, plan, licences, samples)
+        _write(container, export, plan, licences, samples, real)
+        if real is not None:
+            container.add(ATTRIBUTION, attribution(plan, real.merge, licences))
         container.close(dataset_document(plan, licences, export.type))
     finally:
         container.discard()
@@ -70,13 +80,15 @@ def _write(
     plan: Plan,
     licences: Sequence[str],
     samples: Iterable[Stored],
+    real: RealImages | None,
 ) -> None:
     match export:
         case WebDataset(shard_samples=count, shard_bytes=most):
-            write_webdataset(container, plan, samples, Cut(count or samples_a_file(plan), most))
+            cut = Cut(count or samples_a_file(plan), most)
+            write_webdataset(container, plan, samples, cut, real)
         case Parquet(shard_samples=count):
-            write_parquet(container, plan, licences, samples, count or samples_a_file(plan))
+            write_parquet(container, plan, licences, samples, count or samples_a_file(plan), real)
         case Npz():
-            write_npz(container, plan, samples)
+            write_npz(container, plan, samples, real)
         case ImageFolder():
             raise ValueError("class folders are copied from shards")

@@ -6,6 +6,9 @@
         <index>.json        class, model, seed, candidate and hashes
     index.json              files and sample counts, as `wids` reads them
 
+Of a dataset that is merged with a real one, `validation-000000.tar` and `index-validation.json` may
+be there too, and the same of `test`.
+
 Keys are unique over the whole dataset and hold no dot, as the format wants.
 """
 
@@ -22,6 +25,9 @@ from app.datasets.exports.container import Container
 from app.datasets.exports.content import Stored, by_number, pieces
 from app.datasets.exports.ustar import BLOCK, END, members
 from app.datasets.manifest import SampleRow
+from app.datasets.merging.images import RealImages
+from app.datasets.merging.tars import write_tars
+from app.jobs.merge import SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
 
@@ -33,8 +39,15 @@ class Cut:
     bytes: int | None = None
 
 
-def write_webdataset(container: Container, plan: Plan, samples: Iterable[Stored], cut: Cut) -> None:
-    """Add the tar files and their index."""
+def write_webdataset(
+    container: Container,
+    plan: Plan,
+    samples: Iterable[Stored],
+    cut: Cut,
+    real: RealImages | None = None,
+) -> None:
+    """Add the tar files and their index. Those of real images stand behind those of samples, and
+    are cut by their number only."""
     fields = _Fields(plan)
     files: list[dict[str, object]] = []
     by_bytes = cut.bytes is not None
@@ -47,6 +60,12 @@ def write_webdataset(container: Container, plan: Plan, samples: Iterable[Stored]
                 count += len(part.rows)
             spool.write(END)
         files.append({"url": name, "nsamples": count, "filesize": spool.bytes})
+    for split in real.merge.splits if real is not None else ():
+        assert real is not None
+        own = files if split == TRAIN else []
+        own += write_tars(container, real, split, cut.samples, len(own))
+        if split != TRAIN:
+            container.add(f"index-{split}.json", _index(own))
     container.add("index.json", _index(files))
 
 
@@ -94,7 +113,9 @@ def _facts(plan: Plan, cell: int) -> str:
     """The first members of an object, without its end."""
     planned = plan.cells[cell]
     model = plan.models[planned.model]
+    origin = {"origin": SYNTHETIC} if plan.merge else {}
     shared = {
+        **origin,
         "synthetic": True,
         "class": plan.classes[planned.label],
         "label": planned.label,

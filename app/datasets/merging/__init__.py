@@ -1,0 +1,1 @@
+"""Real images beside the samples of a job: their names, their rows, and their files."""

@@ -1,0 +1,60 @@
+"""Real images in the Parquet files of a dataset: of one split each, none with samples in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.datasets.exports.container import Container
+from app.datasets.merging.images import RealChunk, RealImages
+from app.datasets.parquet import schema, writing
+from app.jobs.merge import REAL
+from models.corpus.source import Split
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def write_tables(
+    container: Container,
+    real: RealImages,
+    split: Split,
+    images_a_file: int,
+    numbers: tuple[int, int],
+) -> None:
+    """Add the data files of a split. numbers: of the first one, and how many the split has."""
+    from pyarrow import parquet
+
+    columns = schema(real.plan)
+    for number, piece in enumerate(real.pieces(split, images_a_file), numbers[0]):
+        name = f"data/{split}-{number:05d}-of-{numbers[1]:05d}.parquet"
+        with (
+            container.part(name) as spool,
+            parquet.ParquetWriter(spool, columns, **writing()) as writer,
+        ):
+            for chunk in piece:
+                writer.write_table(_table(real, chunk, columns))
+
+
+def _table(real: RealImages, chunk: RealChunk, into: pyarrow.Schema) -> pyarrow.Table:
+    """A row each; what a generator would say of an image is null."""
+    import pyarrow
+
+    rows = chunk.rows
+    image = pyarrow.StructArray.from_arrays(
+        [
+            pyarrow.array(chunk.files, pyarrow.binary()),
+            pyarrow.array([row.file for row in rows], pyarrow.string()),
+        ],
+        ["bytes", "path"],
+    )
+    known: dict[str, Any] = {
+        "image": image,
+        "label": [row.label for row in rows],
+        "index": [row.sample for row in rows],
+        "class": [real.plan.classes[row.label] for row in rows],
+        "pixel_sha256": [row.pixel_sha256.hex() for row in rows],
+        "origin": [REAL] * len(rows),
+    }
+    empty = [None] * len(rows)
+    columns = [pyarrow.array(known.get(field.name, empty), field.type) for field in into]
+    return pyarrow.Table.from_arrays(columns, schema=into)

@@ -335,6 +335,8 @@ class JobRequest(TypedDict, total=False):
     samples: int
     labelled_by: str | dict[str, Any]
     """Of models without classes: a classifier, or its name and `min_confidence`."""
+    transforms: list[dict[str, Any]]
+    """What happens to each image after it is drawn, in this order."""
     merge_with: str
     """An uploaded dataset, by id or name: the archives hold its images too."""
     seed: int

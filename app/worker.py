@@ -28,6 +28,7 @@ from app.engine.forward import Forward
 from app.engine.labeller import Labeller, LoadClassifier
 from app.engine.memory import hand_back_free_pages, use_one_heap
 from app.engine.place import Limits, LoadOnto
+from app.engine.transforms import Changer
 from app.engine.trial import Trials
 from app.errors import (
     StorageFullError,
@@ -211,6 +212,7 @@ def build_context(
         engine=engine,
         commit_step=_commit_step(settings, database),
         encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
+        changes=lambda plan, shard: Changer(plan, shard).change,
         evaluate=evaluate_job,
     )
 

@@ -55,13 +55,44 @@ def normal(
     return latents
 
 
-def _stream(seed: int, model: str, shard: int, block: int, blocks: int) -> np.random.Philox:
+def uniforms(
+    *, seed: int, model: str, shard: int, first: int, count: int, size: int, purpose: int
+) -> Floats:
+    """Numbers in [0, 1) of candidates first ... first+count-1, of 53 bits: float64 [count, size].
+
+    purpose: of the stream; any but `NORMAL`, which is that of the latents.
+    """
+    words = _words(seed, model, shard, first, count, size, purpose)
+    return np.asarray((words >> np.uint64(11)).astype(np.float64)[:, :size] * 2.0**-53)
+
+
+def normals(
+    *, seed: int, model: str, shard: int, first: int, count: int, size: int, purpose: int
+) -> Floats:
+    """Standard normals of another stream than that of the latents: float64 [count, size]."""
+    words = _words(seed, model, shard, first, count, size, purpose)
+    return box_muller(words.reshape(-1)).reshape(count, -1)[:, :size]
+
+
+def _words(
+    seed: int, model: str, shard: int, first: int, count: int, size: int, purpose: int
+) -> Words:
+    """uint64 [count, size, or a little more: whole blocks]."""
+    blocks = -(-size // WORDS_PER_BLOCK)
+    stream = _stream(seed, model, shard, first * blocks, count * blocks, purpose)
+    words: Words = stream.random_raw(count * blocks * WORDS_PER_BLOCK)
+    return words.reshape(count, blocks * WORDS_PER_BLOCK)
+
+
+def _stream(
+    seed: int, model: str, shard: int, block: int, blocks: int, purpose: int = NORMAL
+) -> np.random.Philox:
     words = {"seed": seed, "shard": shard, "block": block, "last block": block + blocks}
     for name, word in words.items():
         if not 0 <= word < 1 << 64:
             raise ValueError(f"{name} must lie in 0 ... 2**64 - 1, not {word}")
     key = seed | int(model[:16], 16) << 64
-    counter = block | shard << 64 | NORMAL << 128
+    counter = block | shard << 64 | purpose << 128
     # numpy steps the counter before each block, so it starts one below the first.
     return np.random.Philox(key=key, counter=(counter - 1) % (1 << 256))
 

@@ -22,6 +22,7 @@ from app.bootstrap import prepare
 from app.datasets.rows import place_of_rows
 from app.db.session import create_engine, transaction
 from app.db.tables import DEFAULT_TENANT, Job, Shard
+from app.engine.transforms import Changer
 from app.errors import ModelUnusableError
 from app.jobs import lifecycle
 from app.jobs.asked_report import conditions_of
@@ -102,6 +103,7 @@ class LocalWorker:
             engine=FakeEngine(),
             commit_step=self._commit,
             encoders=ThreadPoolExecutor(1),
+            changes=lambda plan, shard: Changer(plan, shard).change,
         )
 
     def submit(self, counts: dict[str, int], seed: int = 7) -> Job:

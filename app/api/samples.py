@@ -97,6 +97,7 @@ async def create_samples(
     specs = await services.models.specs(tenant, [source.model for source in body.sources()])
     plan = planned(body, specs, services.limits)
     _check_size(plan)
+    _check_plain(plan)
     request_id = str(request.scope.get("request_id") or secrets.token_hex(8))
     answer = partial(_answer, services, plan, specs, media_type, request_id)
     if _is_small(plan):
@@ -194,6 +195,13 @@ def _negotiated(accept: str) -> str:
     if media_type is None:
         raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")
     return media_type
+
+
+def _check_plain(plan: Plan) -> None:
+    if plan.transforms:
+        raise ValidationError(
+            'Only a job can transform what it draws: leave "transforms" out here.'
+        )
 
 
 def _check_unlabelled(body: JobRequest) -> None:

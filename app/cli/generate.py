@@ -48,6 +48,7 @@ from app.cli.job_reports import (
 from app.cli.progress import reporter
 from app.cli.real_datasets import MergeOption, add_merge, bring
 from app.cli.terminal import plain, print_json, print_table, stdout
+from app.cli.transforms import TransformOption, add_transforms
 from app.cli.verify import real_summary, show_real
 from app.client_errors import JobFailedError
 
@@ -61,6 +62,7 @@ def generate(
     balance: BalanceOption = None,
     balance_to: BalanceToOption = None,
     merge: MergeOption = None,
+    transforms: TransformOption = None,
     seed: SeedOption = None,
     labelled_by: LabelledByOption = None,
     min_confidence: ConfidenceOption = None,
@@ -96,6 +98,7 @@ def generate(
         request["seed"] = seed
     add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
     add_merge(request, merge)
+    add_transforms(request, transforms)
     if labelled_by is not None or min_confidence is not None:
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
     add_to(request, asked_of(against, lift, report_minutes), gate)

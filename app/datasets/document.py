@@ -79,6 +79,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         document["real_samples_per_class"] = plan.real_samples_per_class
     if plan.labelled_by:
         document["labelled_by"] = asdict(plan.labelled_by)
+    if plan.transforms:
+        document["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
     if plan.merge:
         document |= {"synthetic": "partly", "merged": _merged(plan, plan.merge)}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from app.datasets.names import directories
 from app.db.tables import Job
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
-from app.jobs.plan import Plan
+from app.jobs.plan import Plan, PlannedModel
+from app.jobs.transforms import parameters_of
 
 if TYPE_CHECKING:
     from app.datasets.merging.rows import RealRow, RealRows
@@ -190,7 +191,22 @@ class Manifest:
             "channels": self.plan.image.channels,
             "created": stored.stored_at.isoformat(),
             **self._merged,
+            **self._transformed(model, stored.shard, sample.candidate),
         }
+
+    def _transformed(self, model: PlannedModel, shard: int, candidate: int) -> dict[str, Any]:
+        """What happened to an image after it was drawn, where something did."""
+        if not self.plan.transforms:
+            return {}
+        found = parameters_of(
+            self.plan.transforms,
+            self.plan.image,
+            seed=self.plan.seed,
+            model=model.sha256,
+            shard=shard,
+            candidate=candidate,
+        )
+        return {"transforms": found}
 
     @cached_property
     def _merged(self) -> dict[str, Any]:
@@ -219,6 +235,7 @@ class Manifest:
             "split": row.split,
             "dataset": self.plan.merge.name,
             "source": row.source,
+            **({"transforms": None} if self.plan.transforms else {}),
         }
 
     def _cells_of(self, class_name: str) -> list[int]:

@@ -1,12 +1,14 @@
 """The manifest as one Parquet file that is sent while it is written.
 
-Columns and values are those of the JSON rows, but for `created`, which is a timestamp. Memory holds
-one page of rows and, until the end, what the footer says of each page: about 2 KB.
+Columns and values are those of the JSON rows, but for `created`, which is a timestamp, and
+`transforms`, which is JSON as text. Memory holds one page of rows and, until the end, what the
+footer says of each page: about 2 KB.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +53,7 @@ def parquet_pieces(manifest: Manifest, pages: Iterable[list[StoredRow]]) -> Iter
         sink, schema, compression="ZSTD", use_dictionary=_FEW_VALUES
     ) as writer:
         for page in pages:
-            rows = [manifest.row(stored) | {"created": stored.stored_at} for stored in page]
+            rows = [_flat(manifest.row(stored) | {"created": stored.stored_at}) for stored in page]
             writer.write_table(Table.from_pylist(rows, schema))
             yield sink.taken()
         for rows in manifest.real_pages(PAGE_ROWS):
@@ -60,13 +62,21 @@ def parquet_pieces(manifest: Manifest, pages: Iterable[list[StoredRow]]) -> Iter
     yield sink.taken()
 
 
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """What is a list in JSON is text here."""
+    if row.get("transforms") is not None:
+        row["transforms"] = json.dumps(row["transforms"])
+    return row
+
+
 def _schema(manifest: Manifest) -> pyarrow.Schema:
     import pyarrow
 
     merged = _MERGED if manifest.plan.merge else {}
+    transforms = {"transforms": "string"} if manifest.plan.transforms else {}
     columns: list[tuple[str, Any]] = [*_TYPES.items()]
     created = ("created", pyarrow.timestamp("us", "UTC"))
-    return pyarrow.schema([*columns, created, *merged.items()])
+    return pyarrow.schema([*columns, created, *merged.items(), *transforms.items()])
 
 
 class _Sink(io.RawIOBase):

@@ -38,6 +38,8 @@ class Encoded(NamedTuple):
 
 Packets = Callable[[Iterable[int]], list[bytes]]
 """Positions in a shard → the XMP packets of these samples."""
+Change = Callable[[int, NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]]
+"""Transforms images [n, H, W, C] of a model: its place in the plan, the candidates, the images."""
 
 
 def encoded(
@@ -45,11 +47,17 @@ def encoded(
     pixels: NDArray[np.uint8],
     encode: Encode,
     packets: Packets | None = None,
+    change: Change | None = None,
 ) -> Encoded:
-    """Files of the candidates that were not refused; pixels is uint8 [n, H, W, C]."""
+    """Files of the candidates that were not refused; pixels is uint8 [n, H, W, C].
+
+    change: what happens to images before they are encoded. Pixel hashes are of the result.
+    """
     began = thread_time()
     keep = np.flatnonzero(candidates.positions >= 0)
     kept = np.ascontiguousarray(pixels[keep] if len(keep) < len(pixels) else pixels)
+    if change is not None:
+        kept = change(candidates.model, candidates.first + keep, kept)
     positions = candidates.positions[keep]
     payloads = encode(kept, packets(positions.tolist()) if packets else None)
     return Encoded(

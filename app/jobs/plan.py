@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from app.jobs.encoding import PNG, Encoding, encoding_of
 from app.jobs.identity import dataset_identifier
 from app.jobs.merge import PlannedMerge, merge_of
+from app.jobs.transforms import Transform, transforms_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
-_LATER = ("merge",)
+_LATER = ("merge", "transforms")
 """Left out of a plan that has none, which stays what it was before there were any."""
 _SMALLEST_BATCH = 8
 
@@ -112,6 +113,8 @@ class Plan:
     marks: int = 0
     """The form of the marks in the image files: 1 is that of `app/datasets/marks.py`; 0, no marks,
     as in plans of the time before there were any."""
+    transforms: tuple[Transform, ...] = ()
+    """What happens to each image after it is drawn and checked, in this order."""
     merge: PlannedMerge | None = None
     """The real dataset that stands beside the samples in the archives."""
 
@@ -188,6 +191,7 @@ class Plan:
             **asdict(self),
             "image": self.image.model_dump(),
             "encoding": self.encoding.model_dump(),
+            "transforms": [each.model_dump(mode="json") for each in self.transforms],
         }
         return {name: value for name, value in document.items() if value or name not in _LATER}
 
@@ -200,6 +204,7 @@ class Plan:
                 "image": ImageShape(**document["image"]),
                 "encoding": encoding_of(document.get("encoding")),
                 "labelled_by": _classifier_of(document.get("labelled_by")),
+                "transforms": transforms_of(document.get("transforms")),
                 "merge": merge_of(document.get("merge")),
                 "classes": tuple(document["classes"]),
                 "models": tuple(PlannedModel(**m) for m in document["models"]),

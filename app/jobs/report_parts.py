@@ -104,6 +104,8 @@ def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
             "classifier": plan.labelled_by.ref,
             "min_confidence": plan.labelled_by.min_confidence,
         }
+    if plan.transforms:
+        request["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
     if plan.merge is not None:
         request["merge_with"] = plan.merge.name
     request["seed"] = plan.seed
@@ -123,7 +125,7 @@ def again_of(job: Job, plan: Plan) -> tuple[str, ...]:
     """How to make it again: a command where one can say it, and a request."""
     body = json.dumps(request_of(job, plan), indent=2, ensure_ascii=False)
     request = f"POST /v1/jobs\nContent-Type: application/json\n\n{body}"
-    return (request,) if len(plan.models) > 1 else (_command(plan), request)
+    return (request,) if len(plan.models) > 1 or plan.transforms else (_command(plan), request)
 
 
 def _command(plan: Plan) -> str:

@@ -39,6 +39,8 @@ from app.jobs.sources import (
     covered,
     sources_of,
 )
+from app.jobs.transforms import MOST as MOST_TRANSFORMS
+from app.jobs.transforms import Transform, refuse_unfit
 from models.classifier_spec import ClassifierSpec
 from models.spec import ModelSpec
 
@@ -75,6 +77,11 @@ class JobRequest(BaseModel):
         default=None,
         description="an uploaded dataset, by id or name: the archives hold its images too, as they "
         "are and in their splits, with the samples in `train`",
+    )
+    transforms: list[Transform] = Field(
+        default=[],
+        max_length=MOST_TRANSFORMS,
+        description="what happens to each image after it is drawn and checked, in this order",
     )
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     encoding: AskedEncoding = Field(
@@ -146,6 +153,7 @@ def make_plan(
     """
     sources = sources_of(request.sources(), specs)
     _check_encoding(request.encoding, specs[0])
+    refuse_unfit(request.transforms, specs[0].image)
     asked = request.labelled_by
     judge = classifier_of(asked, specs, limits.classifiers) if asked else None
     drawn = judge.classes if judge else classes_of(sources)
@@ -180,6 +188,7 @@ def make_plan(
         labelled_by=_pinned(judge, asked) if judge and asked else None,
         real_samples_per_class=request.balance.counts if request.balance else None,
         marks=MARKS if request.marked else 0,
+        transforms=tuple(request.transforms),
         merge=merge,
     )
 

@@ -14,7 +14,7 @@ from app.datasets import marks
 from app.datasets.encoders import encoder_of
 from app.datasets.manifest import Layout, SampleRow
 from app.jobs.drawing import Drawing
-from app.jobs.encoded import Encoded, encoded
+from app.jobs.encoded import Change, Encoded, encoded
 
 BATCHES_AHEAD = 4
 """Batches that may wait for an encoder or the writer: bounds memory, keeps both busy."""
@@ -32,6 +32,8 @@ class ShardRun(Drawing):
     """One run of one shard; `rows` and `refused` are its results."""
 
     encoders: Executor
+    change: Change | None = None
+    """Needed where the plan has transforms."""
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
     rows: list[SampleRow] = field(default_factory=list)
@@ -77,10 +79,12 @@ class ShardRun(Drawing):
         """Encoded batches in order; the next ones are drawn while these are encoded."""
         encode = encoder_of(self.plan.encoding)
         packets = self._packets if self.plan.marks else None
+        assert self.change is not None or not self.plan.transforms
         waiting: deque[Future[Encoded]] = deque()
+        submit = self.encoders.submit
         try:
             for candidates, pixels in self.accepted():
-                waiting.append(self.encoders.submit(encoded, candidates, pixels, encode, packets))
+                waiting.append(submit(encoded, candidates, pixels, encode, packets, self.change))
                 while waiting and (len(waiting) >= BATCHES_AHEAD or waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:

@@ -26,6 +26,8 @@ from app.jobs import finalize, lifecycle
 from app.jobs.asked_report import AskedReport
 from app.jobs.dispatch import Dispatcher
 from app.jobs.drawing import Submits
+from app.jobs.encoded import Change
+from app.jobs.plan import Plan
 from app.jobs.report import Evaluated, Finished, Judges, KeepGoing, no_evaluation
 from app.jobs.shard import ShardRun
 from app.settings import Settings
@@ -67,6 +69,8 @@ class JobEngine(Protocol):
 
 EvaluateHere = Callable[["WorkerContext", Finished, AskedReport, KeepGoing], Evaluated]
 """Holds the samples of a job against real images, in a process beside the worker's."""
+Changes = Callable[[Plan, int], Change]
+"""What the transforms of a plan do to the images of one of its shards."""
 CommitStep = Callable[[Callable[[Session], bool]], bool]
 """Runs a function in one transaction together with the durable engine's own record of it."""
 
@@ -83,6 +87,7 @@ class WorkerContext:
     engine: JobEngine
     commit_step: CommitStep
     encoders: Executor
+    changes: Changes
     evaluate: EvaluateHere = no_evaluation
     stopping: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Condition = field(default_factory=threading.Condition)
@@ -162,6 +167,7 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,
         label=seat.label if lease.plan.labelled_by else None,
+        change=context.changes(lease.plan, lease.shard) if lease.plan.transforms else None,
     )
     with context.storage.create(lease.object_key) as writer:
         members = ZipWriter(writer)

@@ -23,12 +23,12 @@ ARROWS: dict[str, set[str]] = {
     "catalogue": {"db", "storage"} | FOUNDATION,
     "deletion": {"catalogue", "db", "storage"} | FOUNDATION,
     "datasets": {"catalogue", "db", "storage", "jobs.plan", "jobs.encoding", "jobs.formats"}
-    | {"jobs.merge"}
+    | {"jobs.merge", "jobs.transforms"}
     | FOUNDATION,
     "quality": FOUNDATION,
     "jobs": {"datasets", "catalogue", "db", "quality", "storage"} | FOUNDATION,
     "recipes": {"jobs"} | FOUNDATION,
-    "engine": FOUNDATION,
+    "engine": {"jobs.plan", "jobs.transforms"} | FOUNDATION,
     "wire": FOUNDATION,
     "imports": {"datasets", "storage", "wire"} | FOUNDATION,
     "runs": {
@@ -95,7 +95,7 @@ TORCH = ("torch", "torchvision", "safetensors")
 TORCH_ALLOWED = {"app/worker.py", "app/cli/demo.py", "app/cli/readers.py"}
 WEB = ("fastapi", "starlette", "uvicorn", "httpx", "sqlalchemy", "dbos", "alembic", "pydantic_settings")  # noqa: E501  # fmt: skip
 IMPURE = {"time", "datetime", "os", "pathlib", "random", "secrets", "socket", "tempfile", "io"}
-PURE = ("app/jobs/plan.py", "app/jobs/request.py", "app/jobs/encoding.py", "app/jobs/merge.py", "app/jobs/formats.py", "app/jobs/identity.py", "app/jobs/asked_report.py", "app/quality/gate.py", "app/quality/known_figures.py", "app/datasets/names.py", "models/latents.py", "models/spec.py")  # noqa: E501  # fmt: skip
+PURE = ("app/jobs/plan.py", "app/jobs/request.py", "app/jobs/encoding.py", "app/jobs/merge.py", "app/jobs/transforms.py", "app/jobs/formats.py", "app/jobs/identity.py", "app/jobs/asked_report.py", "app/quality/gate.py", "app/quality/known_figures.py", "app/datasets/names.py", "models/latents.py", "models/spec.py")  # noqa: E501  # fmt: skip
 
 
 def name_of(path: Path) -> str:

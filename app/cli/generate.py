@@ -144,17 +144,19 @@ def summary(delivery: Delivery) -> dict[str, Any]:
 
 def show(delivery: Delivery, out: Path) -> None:
     """What a person wants to know."""
-    reader = Layout(delivery.job.formats[0]).reader
+    layout = Layout(delivery.job.formats[0])
+    in_splits = layout is Layout.IMAGEFOLDER and len(delivery.verification.real) > 1
     rows = delivery.class_rows()
     total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows))
     print_table(("class", "asked", "delivered"), [*rows, total], last_is_total=True)
     show_real(delivery.verification)
     show_verdict(delivery.job.report)
+    folder = str(out / "train" if in_splits else out)
     lines = [
         f"{delivery.job.samples:,} samples in {delivery.generation_seconds:.1f} s "
         f"({delivery.samples_per_second:,.0f} samples/s); {delivery.seconds:.1f} s with waiting, "
         f"download and check. Seed {delivery.job.seed}.",
-        f"Every file is verified. Read them with {reader.format(str(out))}.",
+        f"Every file is verified. Read them with {layout.reader.format(folder)}.",
     ]
     if delivery.archive is not None:
         lines.append(f"The archive is {out.with_name(delivery.archive.name)}.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypedDict, TypeVar
 
@@ -52,6 +52,8 @@ from app.client_types import (
     ModelList,
     ModelVersions,
     Readiness,
+    Redrawn,
+    Replayed,
     Row,
 )
 
@@ -260,6 +262,18 @@ class Client(DatasetCalls):
     def croissant(self, job: Job | str) -> bytes:
         """The dataset of a job that has succeeded as Croissant 1.1: JSON-LD."""
         return self._send("GET", f"{_job_path(job)}/croissant.json").content
+
+    def replay(self, job: Job | str, request: Mapping[str, Any] | None = None) -> Replayed:
+        """Draws samples of a job again: `indices`, `samples` or `share`, and `seed`."""
+        return self._answer(Replayed, "POST", f"{_job_path(job)}/replay", json=dict(request or {}))
+
+    def redraw(self, request: Mapping[str, Any]) -> Redrawn:
+        """Draws samples again by what a manifest and a dataset.json say of them."""
+        return self._answer(Redrawn, "POST", "/v1/samples/redraw", json=dict(request))
+
+    def interpolation(self, request: Mapping[str, Any]) -> bytes:
+        """A PNG of what lies between seeds: `model`, `seeds`, `steps`, `classes` and more."""
+        return self._send("POST", "/v1/samples/interpolation", json=dict(request)).content
 
     # The service
 

@@ -218,6 +218,8 @@ class Job(Answer):
     """The classifier that labels what the models draw, if one does."""
     merged_with: dict[str, Any] | None = None
     """The real dataset that its archives hold too."""
+    sampling: dict[str, Any] | None = None
+    """How latents were drawn, where not as standard normals."""
     encoding: dict[str, Any] = {"format": "png"}
     formats: list[str] = []
     progress: Progress
@@ -340,6 +342,8 @@ class JobRequest(TypedDict, total=False):
     merge_with: str
     """An uploaded dataset, by id or name: the archives hold its images too."""
     seed: int
+    sampling: dict[str, float]
+    """How latents are drawn: `truncation`, `psi`, `temperature`."""
     encoding: str | dict[str, Any]
     marked: bool
     """Whether image files say that they are synthetic, and which sample they are."""
@@ -349,3 +353,26 @@ class JobRequest(TypedDict, total=False):
     """To hold the samples against real images: `against`, `lift`, `minutes`."""
     gate: dict[str, float | str] | list[str]
     """Conditions on figures of the report; a job that does not meet them fails."""
+
+
+class Replayed(Answer):
+    """What came of drawing samples of a job again."""
+
+    job: str
+    verdict: str
+    samples: int
+    equal: int
+    different: list[dict[str, Any]]
+    """The first of those that are not what the manifest lists, and how they differ."""
+    environment_then: list[dict[str, str]]
+    environment_now: dict[str, str]
+    environment_changes: list[str]
+    """What pixels may depend on and is not what it was."""
+
+
+class Redrawn(Answer):
+    """Samples of a manifest, drawn again."""
+
+    pixel_sha256: list[str | None]
+    """In the order in which they were asked for; None where they are not finite."""
+    environment: dict[str, str]

@@ -106,6 +106,18 @@ class ReportNotReadyError(ConflictError):
     slug, title = "report-not-ready", "The report is not ready"
 
 
+class SamplesNotReadyError(ConflictError):
+    """The job has not succeeded, or its images were transformed: nothing can be drawn again."""
+
+    slug, title = "samples-not-ready", "The job has no samples to draw again"
+
+
+class ModelGoneError(ConflictError):
+    """The model that drew the samples was deleted; `models` names it."""
+
+    slug, title, status = "model-gone", "The model was deleted", 410
+
+
 class ModelInUseError(ConflictError):
     """Jobs that have not ended need the model; `jobs` names them, ten at most."""
 

@@ -31,6 +31,7 @@ from app.wire import (
     GENERATE_PATH,
     LABEL_PATH,
     PROBE_PATH,
+    Drawn,
     Tried,
     pack_drawn,
     pack_tried,
@@ -55,6 +56,10 @@ THREADS = 128
 class Seat(Protocol):
     """The engine as one request sees it."""
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the devices that drew the images so far."""
+
     def submit(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
     ) -> Future[Pixels]:
@@ -68,7 +73,7 @@ class Engine(Protocol):
     def resident(self) -> list[str]:
         """SHA-256 of the models that are loaded."""
 
-    def for_request(self, request_id: str, precision: str) -> Seat:
+    def for_request(self, request_id: str, precision: str, psi: float | None) -> Seat:
         """The engine as one request sees it."""
 
     def label(self, classifier: str, pixels: NDArray[np.uint8]) -> Verdicts:
@@ -144,13 +149,14 @@ class GenerationServer:
     async def _generate(self, request: Request) -> Response:
         self._check_token(request)
         draw = unpack_draw(await request.body())
-        seat = self._engine.for_request(draw.source, draw.precision)
+        seat = self._engine.for_request(draw.source, draw.precision, draw.psi)
         submit = partial(seat.submit, draw.model, draw.z, draw.labels, draw.batch)
         # A thread only where the model has to be loaded first.
         resident = draw.model in self._engine.resident
         future = submit() if resident else await anyio.to_thread.run_sync(submit)
         made = await asyncio.wrap_future(future)
-        return Response(pack_drawn(made.pixels, made.finite), media_type=MEDIA_TYPE)
+        drawn = Drawn(made.pixels, made.finite, seat.environment)
+        return Response(pack_drawn(drawn), media_type=MEDIA_TYPE)
 
     async def _label(self, request: Request) -> Response:
         self._check_token(request)

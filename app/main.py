@@ -19,12 +19,14 @@ from app.api import (
     direct,
     evaluations,
     health,
+    interpolation,
     jobs,
     manifest,
     model_export,
     model_import,
     models,
     problems,
+    replay,
     reports,
     samples,
     trainings,
@@ -64,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for module in (
         health, model_import, models, model_export, classifiers, datasets, jobs, samples, manifest,
-        archives, croissant, reports, trainings, evaluations,
+        archives, croissant, replay, interpolation, reports, trainings, evaluations,
     ):  # fmt: skip
         app.include_router(module.router)
     direct.install(app)

@@ -38,6 +38,7 @@ class Draw(NamedTuple):
     precision: str
     source: str
     """Whose turn among waiting requests this takes."""
+    psi: float | None = None
 
 
 class Drawn(NamedTuple):
@@ -47,6 +48,8 @@ class Drawn(NamedTuple):
     """[n, H, W, C]"""
     finite: NDArray[np.bool_]
     """[n]"""
+    environment: dict[str, str] = {}
+    """Of the devices that drew them."""
 
 
 def pack_draw(draw: Draw) -> bytes:
@@ -58,6 +61,7 @@ def pack_draw(draw: Draw) -> bytes:
         "batch": draw.batch,
         "precision": draw.precision,
         "source": draw.source,
+        "psi": draw.psi,
     }
     arrays = [np.ascontiguousarray(draw.z, "<f4")]
     if draw.labels is not None:
@@ -80,12 +84,14 @@ def unpack_draw(body: bytes) -> Draw:
         int(header.get("batch", 0)),
         str(header.get("precision")),
         str(header.get("source")),
+        None if header.get("psi") is None else float(header["psi"]),
     )
 
 
-def pack_drawn(pixels: NDArray[np.uint8], finite: NDArray[np.bool_]) -> bytes:
+def pack_drawn(drawn: Drawn) -> bytes:
     """The body of an answer."""
-    header = {"shape": list(pixels.shape)}
+    pixels, finite, environment = drawn
+    header = {"shape": list(pixels.shape), "environment": environment}
     return _pack(header, [finite.astype(np.uint8), np.ascontiguousarray(pixels)])
 
 
@@ -95,7 +101,7 @@ def unpack_drawn(body: bytes) -> Drawn:
     shape = _shape(header, 4)
     finite = _array(rest, 0, np.dtype(np.uint8), shape[0]).astype(np.bool_)
     pixels = _array(rest, shape[0], np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
-    return Drawn(pixels, finite)
+    return Drawn(pixels, finite, dict(header.get("environment") or {}))
 
 
 class Tried(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ class Generator(nn.Module, ABC):
 
     family: Literal["gan", "vae"]
     value_range: tuple[float, float]
+    maps_latents: ClassVar[bool] = False
+    """Whether `forward` takes a psi, which moves styles towards their mean."""
 
     def __init__(self, image: ImageShape, latent_size: int, class_count: int) -> None:
         super().__init__()
@@ -132,13 +134,17 @@ def sample(
 
 
 @torch.inference_mode()
-def draw(generator: Generator, z: Tensor, labels: Tensor | None) -> Levels:
+def draw(
+    generator: Generator, z: Tensor, labels: Tensor | None, psi: float | None = None
+) -> Levels:
     """float32 [N, latent_size] and int64 [N] on the generator's device -> images there.
 
+    psi: of a generator that maps its latents, in place of what its spec says; see `StyleGan2`.
     Runs in eval mode whatever mode the generator was in: batch statistics and dropout would make
     an image depend on its neighbours.
     """
-    images = generator.eval()(z, labels)
+    generator.eval()
+    images = generator(z, labels) if psi is None else generator(z, labels, psi)
     _check_outputs(generator, images, len(z))
     return to_levels(images, generator.value_range)
 
@@ -152,8 +158,11 @@ def check_inputs(
     generator: Generator,
     z: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64] | None,
+    psi: float | None = None,
 ) -> None:
     """Refuse what the generator could only misread; nothing has been computed yet."""
+    if psi is not None and not generator.maps_latents:
+        raise InputError("this generator has no mean style, so it takes no psi")
     if z.ndim != 2 or z.shape[1] != generator.latent_size or z.dtype != np.float32:
         raise InputError(
             f"latents must be float32 [N, {generator.latent_size}], not {z.dtype} {list(z.shape)}"

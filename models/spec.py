@@ -16,6 +16,9 @@ ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6}){0,2}$")]
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
+MAPPING = frozenset({"stylegan2"})
+"""Architectures that map a latent to a style, and know the mean style."""
+
 UNLABELLED = "unlabelled"
 """The one class of a model that cannot be asked for a class."""
 
@@ -86,6 +89,11 @@ class ModelSpec(Frozen):
     def conditional(self) -> bool:
         """Whether the generator takes a label."""
         return self.conditioning == "class"
+
+    @property
+    def maps_latents(self) -> bool:
+        """Whether its images can be moved towards the one of its mean style: psi."""
+        return self.architecture in MAPPING
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ class StyleGan2(Generator):
 
     family = "gan"
     value_range = (-1.0, 1.0)
+    maps_latents = True
     latent_avg: Tensor
 
     def __init__(
@@ -148,8 +149,10 @@ class StyleGan2(Generator):
         styles: Tensor = self.style[1:](x)
         return styles
 
-    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        styles = self._styles(self.map(z, labels), labels)
+    def forward(self, z: Tensor, labels: Tensor | None, psi: float | None = None) -> Tensor:
+        """As of `Generator`; psi takes the place of the option `truncation`."""
+        psi = self.options.truncation if psi is None else psi
+        styles = self._styles(self.map(z, labels), labels, psi)
         noises = self._noises(z)
         x = self.conv1(self.input(len(z)), styles[0], noises[0])  # [N, C, 4, 4]
         image = self.to_rgb1(x, styles[1], None)
@@ -161,7 +164,7 @@ class StyleGan2(Generator):
         image = centre_crop(image, self.image.height, self.image.width)
         return image if self.training else image.clamp(*self.value_range)
 
-    def _styles(self, w: Tensor, labels: Tensor | None) -> list[Tensor]:
+    def _styles(self, w: Tensor, labels: Tensor | None, psi: float) -> list[Tensor]:
         """[N, D] -> one [N, D] for each of the L layers, truncated towards the mean.
 
         w' = mean + psi (w - mean) (Karras et al. 2019, appendix B), with the mean of the class.
@@ -171,7 +174,7 @@ class StyleGan2(Generator):
             self._follow_mean(w.detach(), labels)
             return [w] * count
         mean = self.latent_avg if labels is None else self.latent_avg[labels]
-        truncated = torch.lerp(mean.expand_as(w).to(w.dtype), w, self.options.truncation)
+        truncated = torch.lerp(mean.expand_as(w).to(w.dtype), w, psi)
         reach = self.options.truncation_layers
         reach = count if reach is None else reach
         return [truncated if place < reach else w for place in range(count)]

@@ -71,7 +71,7 @@ class FakeEngine:
         future.set_result(self.generate(model, z, labels, batch))
         return future
 
-    def for_job(self, job_id: str, precision: str) -> FakeEngine:
+    def for_job(self, job_id: str, precision: str, psi: float | None = None) -> FakeEngine:
         """The same for every job."""
         return self
 

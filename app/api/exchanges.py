@@ -102,5 +102,7 @@ def _share(drawn: Drawn, carried: list[_Waiting]) -> None:
     for waiting in carried:
         end = at + len(waiting.draw.z)
         if not waiting.answer.done():
-            waiting.answer.set_result(Drawn(drawn.pixels[at:end], drawn.finite[at:end]))
+            waiting.answer.set_result(
+                Drawn(drawn.pixels[at:end], drawn.finite[at:end], drawn.environment)
+            )
         at = end

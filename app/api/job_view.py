@@ -16,6 +16,7 @@ from app.jobs.asked_report import AskedReport
 from app.jobs.encoding import Encoding
 from app.jobs.formats import name_of
 from app.jobs.plan import Plan
+from app.jobs.sampling import Sampling
 from app.quality.gate import GateOutcome
 
 
@@ -113,6 +114,7 @@ class JobView(BaseModel):
     models: list[Source]
     labelled_by: Labeller | None
     merged_with: Merged | None
+    sampling: Sampling | None
     encoding: Encoding
     formats: list[str]
     format_options: dict[str, dict[str, Any]]
@@ -148,6 +150,7 @@ def view_of(session: Session, job: Job) -> JobView:
         ],
         labelled_by=Labeller(**asdict(plan.labelled_by)) if plan.labelled_by else None,
         merged_with=merged_view(plan),
+        sampling=plan.sampling,
         encoding=plan.encoding,
         formats=[name_of(asked) for asked in job.formats],
         format_options={
@@ -182,13 +185,17 @@ def view_of(session: Session, job: Job) -> JobView:
         created=job.created_at,
         started=job.started_at,
         finished=job.finished_at,
-        links=JobLinks(
-            self=url,
-            manifest=f"{url}/manifest",
-            croissant=f"{url}/croissant.json",
-            cancel=f"{url}/cancel",
-            report=f"{url}/report",
-        ),
+        links=_links(url),
+    )
+
+
+def _links(url: str) -> JobLinks:
+    return JobLinks(
+        self=url,
+        manifest=f"{url}/manifest",
+        croissant=f"{url}/croissant.json",
+        cancel=f"{url}/cancel",
+        report=f"{url}/report",
     )
 
 

@@ -9,6 +9,7 @@ from app.api.remote_engine import RemoteWorkers
 from app.errors import OverloadedError, UnavailableError
 from app.jobs.pilot import PILOT_CANDIDATES, Pilot
 from app.jobs.plan import Plan
+from app.jobs.sampling import Sampling, shaping
 from app.wire import Draw
 from models.latents import normal
 
@@ -21,7 +22,7 @@ class Pilots:
 
     def __init__(self, workers: RemoteWorkers) -> None:
         self._workers = workers
-        self._known: LRUCache[tuple[str, str, str], Pilot] = LRUCache(_KEPT)
+        self._known: LRUCache[tuple[str, str, str, Sampling | None], Pilot] = LRUCache(_KEPT)
 
     async def of(self, plan: Plan, latent_sizes: dict[str, int]) -> list[Pilot] | None:
         """The pilot of each model of a plan whose candidates are labelled.
@@ -40,15 +41,23 @@ class Pilots:
             return None
 
     async def _pilot(self, model: str, judge: str, plan: Plan, latent_size: int) -> Pilot:
-        key = (model, judge, plan.precision)
+        key = (model, judge, plan.precision, plan.sampling)
         if key not in self._known:
-            z = normal(
-                seed=_SEED, model=model, shard=0, first=0, count=PILOT_CANDIDATES, size=latent_size
+            z = shaping(plan.sampling)(
+                normal(
+                    seed=_SEED,
+                    model=model,
+                    shard=0,
+                    first=0,
+                    count=PILOT_CANDIDATES,
+                    size=latent_size,
+                )
             )
+            psi = plan.sampling.psi if plan.sampling else None
             size = plan.engine_batch
             finite, labels, confidences = [], [], []
             for at in range(0, len(z), size):
-                draw = Draw(model, z[at : at + size], None, size, plan.precision, "pilot")
+                draw = Draw(model, z[at : at + size], None, size, plan.precision, "pilot", psi)
                 made = await self._workers.ask(draw)
                 verdicts = await self._workers.label(judge, made.pixels)
                 finite.append(made.finite)

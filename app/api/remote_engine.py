@@ -69,6 +69,7 @@ class Kind(NamedTuple):
     model: str
     batch: int
     precision: str
+    psi: float | None
 
 
 class RemoteWorkers:
@@ -106,7 +107,8 @@ class RemoteWorkers:
             )
         door.asked += count
         try:
-            return await door.exchanges[Kind(draw.model, draw.batch, draw.precision)].ask(draw)
+            kind = Kind(draw.model, draw.batch, draw.precision, draw.psi)
+            return await door.exchanges[kind].ask(draw)
         except (ClientError, TimeoutError) as error:
             self._fresh_until = 0.0
             raise _gone() from error
@@ -191,13 +193,14 @@ class RemoteEngine:
     precision: str
     batch: int
     """Samples that the device takes at once, whoever asked for them."""
+    psi: float | None = None
 
     def generate(
         self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None, batch: int
     ) -> Drawn:
         """Images of at most `batch` latents; they may share a batch with those of others."""
         size = max(batch, self.batch)
-        return self.ask(Draw(model, z, labels, size, self.precision, self.request_id))
+        return self.ask(Draw(model, z, labels, size, self.precision, self.request_id, self.psi))
 
     def latent_size(self, model: str) -> int:
         """Length of one latent, from the model's spec."""

@@ -129,6 +129,7 @@ def _answer(
         {spec.sha256: spec.latent_size for spec in specs},
         plan.precision,
         services.limits.engine_batch,
+        plan.sampling.psi if plan.sampling else None,
     )
     match FORMATS[media_type]:
         case OfImages(render):

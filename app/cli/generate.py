@@ -47,10 +47,12 @@ from app.cli.job_reports import (
 )
 from app.cli.progress import reporter
 from app.cli.real_datasets import MergeOption, add_merge, bring
+from app.cli.sampling import PsiOption, TemperatureOption, TruncationOption, add_sampling
 from app.cli.terminal import plain, print_json, print_table, stdout
 from app.cli.transforms import TransformOption, add_transforms
 from app.cli.verify import real_summary, show_real
 from app.client_errors import JobFailedError
+from app.client_types import JobRequest
 
 
 def generate(
@@ -66,6 +68,9 @@ def generate(
     seed: SeedOption = None,
     labelled_by: LabelledByOption = None,
     min_confidence: ConfidenceOption = None,
+    truncation: TruncationOption = None,
+    psi: PsiOption = None,
+    temperature: TemperatureOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
     layout: LayoutOption = Layout.IMAGEFOLDER,
@@ -96,6 +101,7 @@ def generate(
     request = request_of(model, per_class, classes, samples, (balance, balance_to))
     if seed is not None:
         request["seed"] = seed
+    add_sampling(request, truncation, psi, temperature)
     add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
     add_merge(request, merge)
     add_transforms(request, transforms)
@@ -103,7 +109,18 @@ def generate(
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
     add_to(request, asked_of(against, lift, report_minutes), gate)
     target, page = checked_target(out, force), checked_report(report)
-    with connected(Whereabouts(server, data, api_key), embed=True) as client, reporter() as shown:
+    where = Whereabouts(server, data, api_key)
+    delivery = _delivered(where, request, target, keep_archive, page)
+    if as_json:
+        print_json(summary(delivery) | real_summary(delivery.verification))
+    else:
+        show(delivery, out)
+
+
+def _delivered(
+    where: Whereabouts, request: JobRequest, target: Path, keep_archive: bool, page: Path | None
+) -> Delivery:
+    with connected(where, embed=True) as client, reporter() as shown:
         bring(client, request)
         try:
             delivery = deliver(client, request, target, shown, keep_archive)
@@ -111,10 +128,7 @@ def generate(
             raise gate_refused(client, error, page) from error
         if page is not None:
             save(client, delivery.job, page)
-    if as_json:
-        print_json(summary(delivery) | real_summary(delivery.verification))
-    else:
-        show(delivery, out)
+    return delivery
 
 
 def summary(delivery: Delivery) -> dict[str, Any]:

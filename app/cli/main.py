@@ -11,8 +11,10 @@ from app.cli.evaluate import evaluate
 from app.cli.evaluate_remote import or_by_service
 from app.cli.failures import Commands
 from app.cli.generate import generate
+from app.cli.interpolate import interpolate
 from app.cli.jobs import jobs
 from app.cli.models import models
+from app.cli.replay import replay
 from app.cli.runs import evaluations, trainings
 from app.cli.serve import migrate, serve, worker
 from app.cli.train import with_service
@@ -29,7 +31,9 @@ app = typer.Typer(
 
 app.command()(generate)
 app.command()(augment)
+app.command()(interpolate)
 app.add_typer(models, name="models")
+jobs.command("replay")(replay)
 app.add_typer(jobs, name="jobs")
 app.add_typer(datasets, name="datasets")
 app.add_typer(trainings, name="trainings")

@@ -7,10 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts
 from app.cli.failures import CommandError, ExitCode
 from app.cli.readers import Read, read_by_readers
+from app.cli.regenerate import (
+    PackageOption,
+    RegenerateOption,
+    Regeneration,
+    check_options,
+    regenerate,
+    sentence,
+)
 from app.cli.terminal import plain, print_json, print_table, say, stdout
-from app.datasets.verify import Verification
+from app.datasets.verify import PROBLEMS_KEPT, Verification
 from app.datasets.verify import verify as verify_dataset
 
 
@@ -35,6 +44,11 @@ def verify(
             "--readers", help="Then read all of it with torchvision, datasets or webdataset too."
         ),
     ] = False,
+    regenerating: RegenerateOption = None,
+    package: PackageOption = None,
+    server: ServerOption = None,
+    data: DataOption = None,
+    api_key: KeyOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
     ] = False,
@@ -43,24 +57,49 @@ def verify(
 
     With --manifest, also against the manifest: names, file hashes, and, unless the images are
     lossy, the hashes of their pixels. With --readers, also as a training would read it: every
-    sample, counted by class.
+    sample, counted by class. With --regenerate, some samples are drawn again from what the manifest
+    says of them, by the service at --server, or by one that is started for it.
     """
+    check_options(regenerating, manifest)
     found = verify_dataset(path, manifest=manifest)
     read = read_by_readers(path) if readers and found.ok else []
+    again = None
+    if found.ok and regenerating is not None and manifest is not None:
+        where = Whereabouts(server, data, api_key)
+        again = regenerate(path, manifest, regenerating, where, package)
     if as_json:
-        more = {"readers": [one._asdict() for one in read]} if read else {}
+        more: dict[str, Any] = {"readers": [one._asdict() for one in read]} if read else {}
+        more |= {"regenerated": again.summary()} if again else {}
         print_json(summary(found) | real_summary(found) | more)
     elif found.ok:
         show(found)
         for one in read:
             say_read(one)
     if not found.ok:
-        for problem in found.problems:
-            say(problem)
-        raise CommandError(
-            f"{path} is not right ({counted(found.problem_count)}); generate or download it again.",
-            ExitCode.UNVERIFIED,
-        )
+        raise _refusal(found)
+    if again is not None:
+        tell(again, as_json)
+
+
+def _refusal(found: Verification) -> CommandError:
+    """Says each problem; the error ends the command."""
+    for problem in found.problems:
+        say(problem)
+    return CommandError(
+        f"{found.path} is not right ({counted(found.problem_count)}); generate or download it "
+        "again.",
+        ExitCode.UNVERIFIED,
+    )
+
+
+def tell(again: Regeneration, as_json: bool) -> None:
+    """What came of drawing samples again; ends the command when they are not the same."""
+    if again.different:
+        for line in again.different[:PROBLEMS_KEPT]:
+            say(line)
+        raise CommandError(sentence(again), ExitCode.UNVERIFIED)
+    if not as_json:
+        stdout().print(plain(sentence(again)), soft_wrap=True)
 
 
 def summary(found: Verification) -> dict[str, Any]:

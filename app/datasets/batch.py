@@ -100,6 +100,7 @@ def as_json(batch: Batch) -> bytes:
         "models": [{"name": m.name, "version": m.version, "sha256": m.sha256} for m in plan.models],
         "classes": list(plan.classes),
         "encoding": plan.encoding.model_dump(),
+        **({"sampling": plan.sampling.model_dump(exclude_none=True)} if plan.sampling else {}),
         "samples": [
             {
                 "index": row.sample,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -38,6 +38,9 @@ class DescribedModel(Described):
 
     name: str
     version: str
+    sha256: str = ""
+    conditions: dict[str, int] = {}
+    """Class → label that it takes, where that is not the class's place in the dataset."""
 
     @property
     def reference(self) -> str:
@@ -74,6 +77,10 @@ class Description(Described):
     models: list[DescribedModel] = []
     identifier: str | None = Field(default=None, pattern="^[0-9a-f]{32}$")
     """Where it is given, every image file carries it."""
+    engine_batch: int | None = None
+    transforms: list[dict[str, Any]] = []
+    precision: str = "float32"
+    sampling: dict[str, float] | None = None
     merged: DescribedMerge | None = None
 
     def counts(self) -> dict[tuple[str, str, str], int]:

@@ -61,8 +61,9 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
                 "sha256": model.sha256,
                 "weight": model.weight,
                 "licence": licence,
+                **_conditions(plan, place),
             }
-            for model, licence in zip(plan.models, licences, strict=True)
+            for place, (model, licence) in enumerate(zip(plan.models, licences, strict=True))
         ],
         "shards": plan.shards,
         "engine_batch": plan.engine_batch,
@@ -77,6 +78,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         document["layout"] = layout
     if plan.real_samples_per_class:
         document["real_samples_per_class"] = plan.real_samples_per_class
+    if plan.sampling:
+        document["sampling"] = plan.sampling.model_dump(exclude_none=True)
     if plan.labelled_by:
         document["labelled_by"] = asdict(plan.labelled_by)
     if plan.transforms:
@@ -84,3 +87,13 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
     if plan.merge:
         document |= {"synthetic": "partly", "merged": _merged(plan, plan.merge)}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _conditions(plan: Plan, model: int) -> dict[str, Any]:
+    """Class → label that the model takes, where any is not the class's place in the dataset."""
+    taken = {
+        plan.classes[cell.label]: cell.condition
+        for cell in plan.cells
+        if cell.model == model and 0 <= cell.condition != cell.label
+    }
+    return {"conditions": taken} if taken else {}

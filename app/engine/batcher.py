@@ -36,10 +36,11 @@ class Arriving(Protocol):
 
 
 Run = Callable[
-    [Generator, NDArray[np.float32], NDArray[np.int64] | None, int, str], Pixels | Arriving
+    [Generator, NDArray[np.float32], NDArray[np.int64] | None, int, str, float | None],
+    Pixels | Arriving,
 ]
-"""One padded batch on the device: (generator, z, labels, batch size, precision) → pixels of the
-z given. A device that works by itself gives what arrives later; it gets the next batch before
+"""One padded batch on the device: (generator, z, labels, batch size, precision, psi) → pixels of
+the z given. A device that works by itself gives what arrives later; it gets the next batch before
 this one is waited for."""
 
 
@@ -208,7 +209,7 @@ class Batcher:
             parts = [_labels(piece)[piece.start : piece.stop] for piece in slices]
             labels = np.concatenate(parts)
         size = _padded_size(slices, len(z))
-        return self._run(generator, z, labels, size, first.kind.precision)
+        return self._run(generator, z, labels, size, first.kind.precision, first.kind.psi)
 
     def _answer(self, slices: list[Slice], made: Pixels) -> None:
         count = sum(piece.stop - piece.start for piece in slices)

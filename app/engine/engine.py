@@ -77,13 +77,15 @@ class Engine:
         with self._lock:
             return [model for model, back in self._back_at.items() if self._clock() < back]
 
-    def for_job(self, job_id: str, precision: str = "float32") -> Seat:
+    def for_job(self, job_id: str, precision: str = "float32", psi: float | None = None) -> Seat:
         """The engine as a job sees it: behind whoever waits, in turn with the other jobs."""
-        return Seat(self, Lane.JOB, job_id, precision)
+        return Seat(self, Lane.JOB, job_id, precision, psi)
 
-    def for_request(self, request_id: str, precision: str = "float32") -> Seat:
+    def for_request(
+        self, request_id: str, precision: str = "float32", psi: float | None = None
+    ) -> Seat:
         """The engine as somebody sees it who waits for the answer: ahead of the jobs."""
-        return Seat(self, Lane.SYNC, request_id, precision)
+        return Seat(self, Lane.SYNC, request_id, precision, psi)
 
     def submit(self, draw: Draw) -> Future[Pixels]:
         """Images of latents, once their batches have run. The model stays resident meanwhile.
@@ -117,8 +119,8 @@ class Engine:
         with ExitStack() as stack:
             place, generator = self._hold(draw.model, stack)
             # Before it meets the requests of others, which must not fail with it.
-            check_inputs(generator, draw.z, draw.labels)
-            kind = Kind(draw.model, draw.batch, draw.seat.precision)
+            check_inputs(generator, draw.z, draw.labels, draw.seat.psi)
+            kind = Kind(draw.model, draw.batch, draw.seat.precision, draw.seat.psi)
             made = place.batcher.submit(
                 draw.seat.lane, draw.seat.source, kind, generator, draw.z, draw.labels
             )
@@ -201,6 +203,7 @@ class Seat:
     lane: Lane
     source: str
     precision: str
+    psi: float | None = None
     used: dict[str, dict[str, str]] = field(default_factory=dict)
     """Type of each device that drew something for this seat → its environment."""
     device_seconds: float = 0.0

@@ -60,8 +60,11 @@ class Forward:
         labels: NDArray[np.int64] | None,
         batch: int,
         precision: str = "float32",
+        psi: float | None = None,
     ) -> Pixels | Arriving:
         """Pixels of at most `batch` latents, computed in `float32` or mostly in `bfloat16`.
+
+        psi: see `models.generator.draw`.
 
         Raises DeviceMemoryError when a single one is too many.
         """
@@ -69,7 +72,8 @@ class Forward:
         if labels is not None:
             conditions = _padded(labels, batch)
         memory = self._memories.setdefault(generator, _Memory())
-        run = partial(self._try, generator, padded, conditions, precision == "bfloat16", len(z))
+        how = (precision == "bfloat16", psi)
+        run = partial(self._try, generator, padded, conditions, *how, len(z))
         while (made := run(memory.limit or batch)) is None:
             # Here, outside of `except`, nothing holds the tensors of the failed pass any more.
             gc.collect()
@@ -89,6 +93,7 @@ class Forward:
         z: NDArray[np.float32],
         labels: NDArray[np.int64] | None,
         bfloat16: bool,
+        psi: float | None,
         count: int,
         size: int,
     ) -> Pixels | Arriving | None:
@@ -103,7 +108,7 @@ class Forward:
                 for at in range(0, len(z), size):
                     cut = slice(at, at + size)
                     labels_of = None if conditions is None else conditions[cut]
-                    made.append(draw(generator, on_device[cut], labels_of))
+                    made.append(draw(generator, on_device[cut], labels_of, psi))
             return transfer.unload(made, count)
         except torch.OutOfMemoryError:
             return None

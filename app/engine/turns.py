@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     batch: int
     """Most samples of a batch, and the padded size of one that holds samples of a job."""
     precision: str
+    psi: float | None = None
+    """How far styles keep from the mean one; None: as the model's spec says."""
 
 
 @dataclass(eq=False)

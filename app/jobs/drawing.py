@@ -1,6 +1,7 @@
 """The candidates of one shard: latents → generator → checks. No database, no files, no torch.
 
-Candidate c of a model's stream in a shard has the latent `normal(seed, model, shard, c)`.
+Candidate c of a model's stream in a shard has the latent `normal(seed, model, shard, c)`, as the
+plan's sampling shapes it.
 The first candidates go to the shard's samples in order; a refused one leaves its sample to be
 filled by the next candidates of the same stream, so every run of a shard ends in the same
 samples, and exactly as many as the plan says.
@@ -25,6 +26,7 @@ from app.errors import DryClassError
 from app.jobs.encoded import Candidates
 from app.jobs.openings import NOT_FINITE, Openings, most_candidates
 from app.jobs.plan import Plan, PlannedClassifier, Shard
+from app.jobs.sampling import Latents, shaping
 from models.latents import normal
 from models.verdicts import Verdicts
 
@@ -219,7 +221,7 @@ class Drawing:
 
     def _ask(self, candidates: Candidates) -> Answer:
         planned, positions = self.plan.models[candidates.model], candidates.positions
-        z = normal(
+        standard = normal(
             seed=self.plan.seed,
             model=planned.sha256,
             shard=self.shard.index,
@@ -227,6 +229,7 @@ class Drawing:
             count=len(positions),
             size=self.engine.latent_size(planned.sha256),
         )
+        z = self._shaped(standard)
         if self.plan.labelled_by:  # nobody knows yet which samples these will be
             return self.engine.submit(planned.sha256, z, None, self.plan.engine_batch)
         labels = self._conditions[self.shard.cells[positions]]  # [n]
@@ -234,6 +237,10 @@ class Drawing:
         return self.engine.submit(
             planned.sha256, z, None if takes_none else labels, self.plan.engine_batch
         )
+
+    @cached_property
+    def _shaped(self) -> Callable[[Latents], Latents]:
+        return shaping(self.plan.sampling)
 
     @cached_property
     def _conditions(self) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ def estimate(
 ) -> Estimate:
     """The estimate of a plan: bytes and seconds from the largest finished job like it.
 
-    Like it is a job of the same models and the same encoding, labelled the same way.
+    Like it is a job of the same models, sampling and encoding, labelled the same way.
     """
     like = _largest_like(session, tenant, plan)
     if like is None:
@@ -102,6 +102,7 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
     ).all()
     wanted = {model.sha256 for model in plan.models}
     judge = asdict(plan.labelled_by) if plan.labelled_by else None
+    sampling = plan.sampling.model_dump() if plan.sampling else None
     like = [
         (job, size)
         for job, size in finished
@@ -109,5 +110,6 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         and encoding_of(job.plan.get("encoding")) == plan.encoding
         and job.plan.get("labelled_by") == judge
         and job.plan.get("merge") is None
+        and job.plan.get("sampling") == sampling
     ]
     return max(like, key=lambda pair: pair[0].samples, default=None)

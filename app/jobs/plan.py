@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from app.jobs.encoding import PNG, Encoding, encoding_of
 from app.jobs.identity import dataset_identifier
 from app.jobs.merge import PlannedMerge, merge_of
+from app.jobs.sampling import Sampling
 from app.jobs.transforms import Transform, transforms_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
-_LATER = ("merge", "transforms")
+_LATER = ("merge", "transforms", "sampling")
 """Left out of a plan that has none, which stays what it was before there were any."""
 _SMALLEST_BATCH = 8
 
@@ -117,6 +118,8 @@ class Plan:
     """What happens to each image after it is drawn and checked, in this order."""
     merge: PlannedMerge | None = None
     """The real dataset that stands beside the samples in the archives."""
+    sampling: Sampling | None = None
+    """How latents differ from standard normals; None where they don't."""
 
     @cached_property
     def samples(self) -> int:
@@ -193,6 +196,8 @@ class Plan:
             "encoding": self.encoding.model_dump(),
             "transforms": [each.model_dump(mode="json") for each in self.transforms],
         }
+        if self.sampling is not None:
+            document["sampling"] = self.sampling.model_dump()
         return {name: value for name, value in document.items() if value or name not in _LATER}
 
     @classmethod
@@ -206,6 +211,7 @@ class Plan:
                 "labelled_by": _classifier_of(document.get("labelled_by")),
                 "transforms": transforms_of(document.get("transforms")),
                 "merge": merge_of(document.get("merge")),
+                "sampling": Sampling(**asked) if (asked := document.get("sampling")) else None,
                 "classes": tuple(document["classes"]),
                 "models": tuple(PlannedModel(**m) for m in document["models"]),
                 "cells": tuple(Cell(**c) for c in document["cells"]),

@@ -30,6 +30,7 @@ from app.jobs.formats import AskedFormat, Format, ImageFolder, check_cut, each_o
 from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
 from app.jobs.merge import PlannedMerge, merged_classes, refuse_strangers
 from app.jobs.plan import Plan, PlannedClassifier, PlannedModel, engine_batch, shard_count
+from app.jobs.sampling import Sampling, sampling_of
 from app.jobs.sources import (
     ModelRef,
     Source,
@@ -84,6 +85,9 @@ class JobRequest(BaseModel):
         description="what happens to each image after it is drawn and checked, in this order",
     )
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
+    sampling: Sampling | None = Field(
+        default=None, description="how latents are drawn; standard normals without it"
+    )
     encoding: AskedEncoding = Field(
         default=PNG, description="of the image files: `png`, `webp`, `jpeg`, or one with options"
     )
@@ -190,6 +194,7 @@ def make_plan(
         marks=MARKS if request.marked else 0,
         transforms=tuple(request.transforms),
         merge=merge,
+        sampling=sampling_of(request.sampling, specs),
     )
 
 

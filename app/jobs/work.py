@@ -63,7 +63,7 @@ class JobEngine(Protocol):
     def environment(self) -> dict[str, str]:
         """The worker's own device, and versions."""
 
-    def for_job(self, job_id: str, precision: str) -> JobSeat:
+    def for_job(self, job_id: str, precision: str, psi: float | None = None) -> JobSeat:
         """The engine as one run of a shard of that job sees it."""
 
 
@@ -158,16 +158,18 @@ def finalize_job(context: WorkerContext, job_number: int) -> None:
 
 
 def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.StoredShard:
-    seat = context.engine.for_job(lease.job_id, lease.plan.precision)
+    plan = lease.plan
+    psi = plan.sampling.psi if plan.sampling else None
+    seat = context.engine.for_job(lease.job_id, plan.precision, psi)
     run = ShardRun(
-        plan=lease.plan,
-        shard=lease.plan.shard(lease.shard),
+        plan=plan,
+        shard=plan.shard(lease.shard),
         engine=seat,
         encoders=context.encoders,
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,
-        label=seat.label if lease.plan.labelled_by else None,
-        change=context.changes(lease.plan, lease.shard) if lease.plan.transforms else None,
+        label=seat.label if plan.labelled_by else None,
+        change=context.changes(plan, lease.shard) if plan.transforms else None,
     )
     with context.storage.create(lease.object_key) as writer:
         members = ZipWriter(writer)

@@ -30,7 +30,7 @@ class Device:
         self.broken: list[float] = []
         self.lose = 0
 
-    def __call__(self, generator: Any, z: Any, labels: Any, batch: int, precision: str) -> Pixels:
+    def __call__(self, generator: Any, z: Any, labels: Any, batch: int, *how: Any) -> Pixels:
         assert 0 < len(z) <= batch
         self.busy.set()
         assert self.open.wait(10)
@@ -192,7 +192,7 @@ class Later:
         self.second = threading.Event()
         self.error: Exception | None = None
 
-    def __call__(self, generator: Any, z: Any, labels: Any, batch: int, precision: str) -> Arriving:
+    def __call__(self, generator: Any, z: Any, labels: Any, batch: int, *how: Any) -> Arriving:
         self.begun.append(z[:, 0].tolist())
         if len(self.begun) == 2:
             self.second.set()
@@ -208,6 +208,17 @@ class _Batch:
         if self._device.error:
             raise self._device.error
         return Pixels(self._z[:, :1, None, None].astype(np.uint8), np.ones(len(self._z), bool))
+
+
+def test_requests_of_different_psi_share_no_batch(batcher: Batcher, device: Device) -> None:
+    device.hold()
+    first = _submit(batcher, [1])
+    assert device.busy.wait(10)
+    asked = ((2, 0.5), (3, 0.7), (4, 0.5))
+    waiting = [_submit(batcher, [value], source=f"{value}", psi=psi) for value, psi in asked]
+    device.open.set()
+    assert [_values(future) for future in (first, *waiting)] == [[1], [2], [3], [4]]
+    assert sorted(sorted(values) for _, values in device.batches) == [[1], [2, 4], [3]]
 
 
 def test_a_device_gets_the_next_batch_before_the_last_one_is_waited_for() -> None:
@@ -241,7 +252,7 @@ class Weights:
 def test_an_error_keeps_nothing_of_the_pass_alive() -> None:
     passed: list[weakref.ref[Weights]] = []
 
-    def fail(generator: Any, z: Any, labels: Any, batch: int, precision: str) -> Pixels:
+    def fail(generator: Any, z: Any, labels: Any, batch: int, *how: Any) -> Pixels:
         activations = Weights()
         passed.append(weakref.ref(activations))
         try:
@@ -280,10 +291,11 @@ def _submit(
     lane: Lane = Lane.SYNC,
     source: str = "source",
     model: str = "model",
+    psi: float | None = None,
 ) -> Future[Pixels]:
     z = np.array(values, np.float32)[:, None]
     generator: Any = model
-    return batcher.submit(lane, source, Kind(model, BATCH, "float32"), generator, z, None)
+    return batcher.submit(lane, source, Kind(model, BATCH, "float32", psi), generator, z, None)
 
 
 def _values(future: Future[Pixels]) -> list[int]:

@@ -59,6 +59,12 @@ def test_the_table_says_asked_and_delivered(run: Run, known: FakeService) -> Non
     }
 
 
+def test_sampling_is_sent_as_far_as_it_was_said(run: Run, known: FakeService) -> None:
+    asked = ("--truncation", "0.8", "--temperature", "0.5")
+    assert run("generate", "tiny", "--per-class", "2", *asked, "--out", "out").exit_code == 0
+    assert sent(known)["sampling"] == {"truncation": 0.8, "temperature": 0.5}
+
+
 def test_progress_is_plain_lines_on_stderr(run: Run, known: FakeService) -> None:
     result = run("generate", "tiny", "--per-class", "2", "--out", "out")
     assert result.stderr.splitlines() == [

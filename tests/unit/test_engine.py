@@ -172,6 +172,12 @@ def test_a_label_out_of_range_is_refused_before_inference(zoo: Engine, label: in
         zoo.for_job("job").generate(conditional.spec.sha256, z, np.array([label]), BATCH)
 
 
+def test_psi_for_a_model_that_maps_no_latents_is_refused(zoo: Engine) -> None:
+    z, labels = inputs(SHIPPED[0], 1)
+    with pytest.raises(ModelUnusableError, match="psi"):
+        zoo.for_job("job", psi=0.5).generate(SHIPPED[0].spec.sha256, z, labels, BATCH)
+
+
 def test_a_generator_that_loses_an_image_is_unusable() -> None:
     engine, seat = seat_of(Broken(wrong_shape=True))
     with pytest.raises(ModelUnusableError):

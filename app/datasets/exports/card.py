@@ -79,8 +79,9 @@ def _body(plan: Plan) -> str:
         f"| class | {'synthetic ' if plan.merge else ''}images |\n|---|---:|\n{rows}\n"
         f"Size: {shape.height} x {shape.width}, channels: {shape.channels}.\n\n"
         f"## Where they come from\n\n{models}\n"
-        f"Seed {plan.seed}. `index` and `candidate` with the seed and the model name the latent of "
-        "each image; `pixel_sha256` is of its pixels before they were encoded.\n\n"
+        f"Seed {plan.seed}.{_sampling(plan)} `index` and `candidate` with the seed and the model "
+        "name the latent of each image; `pixel_sha256` is of its pixels before they were "
+        "encoded.\n\n"
         "## How to load them\n\n"
         "```python\nfrom datasets import load_dataset\n\n"
         'images = load_dataset("FOLDER", split="train")  # the folder that this file lies in\n```\n'
@@ -126,6 +127,13 @@ def _mixed(plan: Plan, merge: PlannedMerge) -> str:
         f"| class | {' | '.join(f'real, {split}' for split in merge.splits)} |\n"
         f"|---{'|---:' * len(merge.splits)}|\n{real}\n"
     )
+
+
+def _sampling(plan: Plan) -> str:
+    if plan.sampling is None:
+        return ""
+    asked = plan.sampling.model_dump(exclude_none=True, exclude_defaults=True)
+    return f" Sampling: {', '.join(f'{name} {value}' for name, value in asked.items())}."
 
 
 def _size(samples: int) -> str:

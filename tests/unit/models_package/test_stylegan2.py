@@ -217,6 +217,20 @@ def test_truncated_to_nothing_every_image_is_the_mean_one_of_its_class(made, cla
         assert np.abs(images[0] - images[1]).max() > 1e-2
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_psi_that_is_asked_for_takes_the_place_of_the_spec_s(made, classes):
+    z, labels = draw(3, classes)
+    inputs = torch.from_numpy(z), None if labels is None else torch.from_numpy(labels)
+    images = {}
+    for psi in (0.4, 1.0):
+        _, generator = made(classes, truncation=psi, truncation_layers=3)
+        images[psi] = generator(*inputs)
+    _, generator = made(classes, truncation=0.7, truncation_layers=3)
+    for psi, wanted in images.items():
+        assert torch.equal(generator(*inputs, psi), wanted)
+    assert not torch.equal(generator(*inputs), images[0.4])
+
+
 def test_noise_belongs_to_the_sample_and_not_to_its_batch(made):
     z = torch.from_numpy(draw(5)[0])
     whole = noise_of(z, [4, 8])

@@ -173,6 +173,8 @@ class Progress(Answer):
     shards: int = 0
     shards_done: int = 0
     candidates_refused: int = 0
+    refused: dict[str, int] = {}
+    """The same by reason."""
 
 
 class Archive(Answer):
@@ -227,6 +229,8 @@ class Job(Answer):
     gate: list[str] = []
     """Conditions that its report has to meet."""
     report: JobReport | None = None
+    checks: dict[str, Any] = {}
+    """What candidates are refused for."""
     warnings: list[str] = []
     """Why what its models make is not worth serving."""
     problem: dict[str, Any] | None = None
@@ -341,6 +345,8 @@ class JobRequest(TypedDict, total=False):
     """What happens to each image after it is drawn, in this order."""
     merge_with: str
     """An uploaded dataset, by id or name: the archives hold its images too."""
+    checks: dict[str, Any]
+    """What candidates are refused for: `brightness`, `contrast` (`min`, `max`)."""
     seed: int
     sampling: dict[str, float]
     """How latents are drawn: `truncation`, `psi`, `temperature`."""

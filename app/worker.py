@@ -42,6 +42,7 @@ from app.jobs.dispatch import (
     APPLICATION,
     APPLICATION_VERSION,
     CARRY_OUT_RUN,
+    COMPARE_SHARDS,
     FINALIZE_JOB,
     QUEUE,
     RUN_SHARD,
@@ -53,6 +54,7 @@ from app.jobs.work import (
     CommitStep,
     JobEngine,
     WorkerContext,
+    compare_job,
     finalize_job,
     guarded,
     run_shard,
@@ -89,6 +91,10 @@ def _register_workflows(context: WorkerContext, try_model: Try) -> None:
     @DBOS.workflow(name=RUN_SHARD)
     def _run_shard(job_number: int, index: int) -> None:
         guarded(context, job_number, lambda: run_shard(context, job_number, index))
+
+    @DBOS.workflow(name=COMPARE_SHARDS)
+    def _compare_shards(job_number: int, earlier: int) -> None:
+        guarded(context, job_number, lambda: compare_job(context, job_number, earlier))
 
     @DBOS.workflow(name=FINALIZE_JOB)
     def _finalize_job(job_number: int) -> None:

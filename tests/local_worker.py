@@ -7,8 +7,9 @@ The durable engine's part, calling a workflow until it has ended, is a loop over
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,13 +30,14 @@ from app.jobs.asked_report import conditions_of
 from app.jobs.dispatch import Dispatcher
 from app.jobs.formats import kept
 from app.jobs.request import JobRequest, Limits, make_plan
-from app.jobs.work import WorkerContext, finalize_job, guarded, run_shard
+from app.jobs.work import WorkerContext, compare_job, finalize_job, guarded, run_shard
 from app.settings import Settings
 from app.storage import LocalStorage
 from models.verdicts import Verdicts
 from models.zoo.catalogue import shipped_classifiers
 
 MODEL = "fashion-cgan"
+MOST_COMPARISONS = 30
 
 
 class FakeBatch(NamedTuple):
@@ -136,13 +138,31 @@ class LocalWorker:
                 gate=conditions_of(request.gate, request.report),
             )
 
-    def run_shards(self, job: Job, indices: range | None = None) -> None:
+    def job(self, job_id: str) -> Job:
+        """A job that somebody submitted."""
+        with self.context.transaction() as session:
+            return session.execute(sa.select(Job).where(Job.id == job_id)).scalar_one()
+
+    def run_shards(self, job: Job, indices: Sequence[int] | None = None) -> None:
         """Run shards as the engine would, failures included."""
         for index in range(job.shards) if indices is None else indices:
             guarded(self.context, job.number, self._shard(job.number, index))
 
+    def compare(self, job: Job) -> int:
+        """Compare the shards, and run those again that have to be; how often that was needed."""
+        for earlier in range(MOST_COMPARISONS):
+            if self.state(job) != "running":
+                return earlier
+            guarded(
+                self.context, job.number, partial(compare_job, self.context, job.number, earlier)
+            )
+            self.run_shards(job)
+        raise AssertionError("the shards are compared without end")
+
     def finalize(self, job: Job) -> None:
-        """Run the last step as the engine would."""
+        """Run the last step as the engine would; shards that have to be compared are."""
+        if "near_duplicates" in job.plan.get("checks", {}):
+            self.compare(job)
         guarded(self.context, job.number, lambda: finalize_job(self.context, job.number))
 
     def state(self, job: Job) -> str:

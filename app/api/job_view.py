@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import catalogue
 from app.db.tables import Job, Shard
+from app.jobs.asked_checks import asked_again
 from app.jobs.asked_report import AskedReport
 from app.jobs.encoding import Encoding
 from app.jobs.formats import name_of
@@ -67,6 +68,8 @@ class Progress(BaseModel):
     shards: int
     shards_done: int
     candidates_refused: int
+    refused: dict[str, int]
+    """The same by reason."""
 
 
 class ArchiveView(BaseModel):
@@ -115,6 +118,8 @@ class JobView(BaseModel):
     labelled_by: Labeller | None
     merged_with: Merged | None
     sampling: Sampling | None
+    checks: dict[str, Any]
+    """What candidates are refused for: as a request for the same has it, everything pinned."""
     encoding: Encoding
     formats: list[str]
     format_options: dict[str, dict[str, Any]]
@@ -151,6 +156,7 @@ def view_of(session: Session, job: Job) -> JobView:
         labelled_by=Labeller(**asdict(plan.labelled_by)) if plan.labelled_by else None,
         merged_with=merged_view(plan),
         sampling=plan.sampling,
+        checks=asked_again(plan.checks),
         encoding=plan.encoding,
         formats=[name_of(asked) for asked in job.formats],
         format_options={
@@ -158,13 +164,7 @@ def view_of(session: Session, job: Job) -> JobView:
             for asked in job.formats
             if isinstance(asked, dict)
         },
-        progress=Progress(
-            samples=job.samples,
-            samples_done=job.samples_done + _running_samples(session, job),
-            shards=job.shards,
-            shards_done=job.shards_done,
-            candidates_refused=job.refused,
-        ),
+        progress=_progress(session, job),
         archives=[
             ArchiveView(
                 format=a.format,
@@ -221,6 +221,17 @@ def merged_view(plan: Plan) -> Merged | None:
             for name in plan.classes
             if name in real or name in drawn
         },
+    )
+
+
+def _progress(session: Session, job: Job) -> Progress:
+    return Progress(
+        samples=job.samples,
+        samples_done=job.samples_done + _running_samples(session, job),
+        shards=job.shards,
+        shards_done=job.shards_done,
+        candidates_refused=job.refused,
+        refused=job.refusals or {},
     )
 
 

@@ -28,10 +28,14 @@ FORMS = ("application/json", NDJSON, PARQUET)
 
 
 class ManifestPage(BaseModel):
-    """Rows in order of index; `next` is the `after` of the next page."""
+    """Rows in order of index; `next` is the `after` of the next page.
+
+    refused: candidates of the shards stored so far that became no sample, by reason.
+    """
 
     samples: list[dict[str, Any]]
     next: str | None
+    refused: dict[str, int]
 
 
 @router.get("/{job_id}/manifest", response_model=ManifestPage)
@@ -61,7 +65,7 @@ def get_manifest(
     with services.transaction() as session:
         rows = manifest.page(session, position, limit, class_name)
     token = page_token(rows[-1]["index"]) if len(rows) == limit else None
-    return JSONResponse({"samples": rows, "next": token})
+    return JSONResponse({"samples": rows, "next": token, "refused": manifest.job.refusals or {}})
 
 
 @router.get(

@@ -96,6 +96,7 @@ async def create_samples(
     _check_unlabelled(body)
     specs = await services.models.specs(tenant, [source.model for source in body.sources()])
     plan = planned(body, specs, services.limits)
+    _check_one_shard(plan)
     _check_size(plan)
     _check_plain(plan)
     request_id = str(request.scope.get("request_id") or secrets.token_hex(8))
@@ -210,6 +211,19 @@ def _check_unlabelled(body: JobRequest) -> None:
         raise ValidationError(
             "Only a job can have its samples labelled by a classifier, as nobody knows how many "
             "candidates that takes. Submit it with POST /v1/jobs."
+        )
+    if body.checks is not None and body.checks.label_agreement is not None:
+        raise ValidationError(
+            'Only a job can have "label_agreement" checked; brightness and contrast are checked '
+            "here too. Submit it with POST /v1/jobs."
+        )
+
+
+def _check_one_shard(plan: Plan) -> None:
+    if plan.shards > 1 and plan.checks and plan.checks.near_duplicates:
+        raise ValidationError(
+            f"Near duplicates are looked for at once in at most {plan.start(1)} samples. Ask for "
+            "fewer, or submit a job with POST /v1/jobs."
         )
 
 

@@ -30,6 +30,7 @@ from app.cli.asking import (
     labeller_of,
     request_of,
 )
+from app.cli.checks import CheckOption, add_checks
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
 from app.cli.delivery import Delivery, checked_target, deliver
 from app.cli.job_reports import (
@@ -54,6 +55,13 @@ from app.cli.verify import real_summary, show_real
 from app.client_errors import JobFailedError
 from app.client_types import JobRequest
 
+KeepArchiveOption = Annotated[
+    bool, typer.Option("--keep-archive", help="Keep the archive too, as DIR.zip.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
+]
+
 
 def generate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME or NAME@VERSION.")],
@@ -71,6 +79,7 @@ def generate(
     truncation: TruncationOption = None,
     psi: PsiOption = None,
     temperature: TemperatureOption = None,
+    check: CheckOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
     layout: LayoutOption = Layout.IMAGEFOLDER,
@@ -83,15 +92,11 @@ def generate(
     lift: LiftOption = False,
     report_minutes: MinutesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset at DIR.")] = False,
-    keep_archive: Annotated[
-        bool, typer.Option("--keep-archive", help="Keep the archive too, as DIR.zip.")
-    ] = False,
+    keep_archive: KeepArchiveOption = False,
     server: ServerOption = None,
     data: DataOption = None,
     api_key: KeyOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Generate samples into a folder that ImageFolder reads, verified file by file.
 
@@ -107,6 +112,7 @@ def generate(
     add_transforms(request, transforms)
     if labelled_by is not None or min_confidence is not None:
         request["labelled_by"] = labeller_of(labelled_by, min_confidence)
+    add_checks(request, check)
     add_to(request, asked_of(against, lift, report_minutes), gate)
     target, page = checked_target(out, force), checked_report(report)
     where = Whereabouts(server, data, api_key)

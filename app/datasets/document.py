@@ -86,6 +86,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         document["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
     if plan.merge:
         document |= {"synthetic": "partly", "merged": _merged(plan, plan.merge)}
+    if plan.checks:
+        document["checks"] = plan.checks.to_json()
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -216,6 +216,8 @@ class Job(Base):
     samples_done: Mapped[int] = mapped_column(default=0)
     shards_done: Mapped[int] = mapped_column(default=0)
     refused: Mapped[int] = mapped_column(default=0)
+    refusals: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """Reason → candidates of the shards that are done, where any was refused."""
     finalizations: Mapped[int] = mapped_column(default=0)
     """Runs of the last step: one that ends its workers must not go on for ever."""
     rows_in: Mapped[str] = mapped_column(sa.String(16), server_default="database")

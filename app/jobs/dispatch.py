@@ -19,6 +19,7 @@ QUEUE = "shards"
 RUNS_QUEUE = "runs"
 """Trainings and evaluations: long, and one a worker, so they never take the place of a shard."""
 RUN_SHARD = "run_shard"
+COMPARE_SHARDS = "compare_shards"
 FINALIZE_JOB = "finalize_job"
 CARRY_OUT_RUN = "carry_out_run"
 
@@ -40,9 +41,20 @@ class Dispatcher:
             lazy=True,
         )
 
-    def shard(self, session: Session, tenant: str, job: tuple[int, str], index: int) -> None:
-        """Queue one shard of a job (number, id). The id makes it idempotent."""
-        self._enqueue(session, RUN_SHARD, f"{job[1]}-{index:06d}", tenant, job[0], index)
+    def shard(
+        self, session: Session, tenant: str, job: tuple[int, str], index: int, again: int = 0
+    ) -> None:
+        """Queue one shard of a job (number, id). The id makes it idempotent.
+
+        again: comparisons that it was run before.
+        """
+        name = f"{job[1]}-{index:06d}-{again}" if again else f"{job[1]}-{index:06d}"
+        self._enqueue(session, RUN_SHARD, name, tenant, job[0], index)
+
+    def comparison(self, session: Session, tenant: str, job: tuple[int, str], earlier: int) -> None:
+        """Queue the comparison of all shards of a job (number, id), after so many earlier ones."""
+        name = f"{job[1]}-compare-{earlier}"
+        self._enqueue(session, COMPARE_SHARDS, name, tenant, job[0], earlier)
 
     def finalization(self, session: Session, tenant: str, job: tuple[int, str]) -> None:
         """Queue the last step of a job (number, id)."""

@@ -13,7 +13,7 @@ stream goes to the earliest sample of the class that it was labelled as; see `Op
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,8 +22,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.checks.checking import Checking
+from app.checks.perceptual import Hashes
 from app.errors import DryClassError
 from app.jobs.encoded import Candidates
+from app.jobs.filling import Filling
 from app.jobs.openings import NOT_FINITE, Openings, most_candidates
 from app.jobs.plan import Plan, PlannedClassifier, Shard
 from app.jobs.sampling import Latents, shaping
@@ -144,9 +147,15 @@ class Drawing:
     engine: Submits
     refusal_factor: float
     label: Label | None = None
-    """Needed where the plan is labelled by a classifier."""
+    """Needed where a classifier labels or checks what is drawn."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why candidates were refused → how many."""
+    reasons_by_class: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(class, reason) → candidates that were drawn for the class; of a plan with checks."""
+    barred: Sequence[NDArray[np.int64]] = ()
+    """As of `Filling`."""
+    hashes: Hashes | None = None
+    """As of `Filling`."""
 
     @property
     def refused(self) -> int:
@@ -158,6 +167,9 @@ class Drawing:
 
         Raises DryClassError when a class can't be filled, and whatever the engine raises.
         """
+        if self.plan.checks is not None:
+            yield from self._checked(Checking(self.plan.checks, self.label))
+            return
         cell_model = np.array([cell.model for cell in self.plan.cells])
         model_of = cell_model[self.shard.cells]  # [size]
         judge = self.plan.labelled_by
@@ -169,6 +181,29 @@ class Drawing:
 
     def look_up(self) -> None:
         """Called between the batches of a long search; raises to end it."""
+
+    def _checked(self, checking: Checking) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
+        filling = Filling(
+            plan=self.plan,
+            shard=self.shard,
+            checking=checking,
+            refusal_factor=self.refusal_factor,
+            draw=self._drawn,
+            label=self.label,
+            look_up=self.look_up,
+            reasons=self.reasons,
+            by_class=self.reasons_by_class,
+            barred=self.barred,
+        )
+        yield from filling.accepted()
+        self.hashes = filling.hashes
+
+    def _drawn(
+        self, model: int, first: int, wanted: NDArray[np.int64]
+    ) -> Generator[tuple[Candidates, Batch]]:
+        """Batches of a model's stream; close it when no more are needed."""
+        with _Asked(self._batches(model, first, wanted), self._ask) as asked:
+            yield from asked
 
     def _fill(
         self, model: int, wanted: NDArray[np.int64]

@@ -49,7 +49,7 @@ def estimate(
 ) -> Estimate:
     """The estimate of a plan: bytes and seconds from the largest finished job like it.
 
-    Like it is a job of the same models, sampling and encoding, labelled the same way.
+    Like it is a job of the same models, sampling, encoding and checks, labelled the same way.
     """
     like = _largest_like(session, tenant, plan)
     if like is None:
@@ -103,6 +103,7 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
     wanted = {model.sha256 for model in plan.models}
     judge = asdict(plan.labelled_by) if plan.labelled_by else None
     sampling = plan.sampling.model_dump() if plan.sampling else None
+    checks = plan.checks.to_json() if plan.checks else None
     like = [
         (job, size)
         for job, size in finished
@@ -111,5 +112,6 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         and job.plan.get("labelled_by") == judge
         and job.plan.get("merge") is None
         and job.plan.get("sampling") == sampling
+        and job.plan.get("checks") == checks
     ]
     return max(like, key=lambda pair: pair[0].samples, default=None)

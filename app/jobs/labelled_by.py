@@ -57,7 +57,7 @@ def classifier_of(
     image = specs[0].image
     fits = fitting(known, image)
     # Of several versions, the name alone means the newest.
-    for spec in sorted(fits, key=_newness, reverse=True):
+    for spec in sorted(fits, key=newness, reverse=True):
         if asked.classifier in (spec.name, spec.ref):
             return spec
     shown, names = ascii(asked.classifier[:80]), [spec.ref for spec in fits]
@@ -71,5 +71,6 @@ def classifier_of(
     )
 
 
-def _newness(spec: ClassifierSpec) -> tuple[int, ...]:
+def newness(spec: ClassifierSpec) -> tuple[int, ...]:
+    """Its version in order."""
     return tuple(int(part) for part in spec.version.split("."))

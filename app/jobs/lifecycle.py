@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
@@ -26,32 +27,10 @@ from app.db.tables import LIVE, Archive, Job, JobReport, JobState, RowsIn, Shard
 from app.errors import NotCancellableError, PoisonShardError
 from app.jobs.dispatch import Dispatcher
 from app.jobs.formats import Kept
+from app.jobs.lease import Lease
 from app.jobs.plan import Plan
+from app.jobs.refusals import add_refusals
 from app.quality.gate import Condition, GateOutcome
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to commit one shard; void as soon as another run takes the shard."""
-
-    job_number: int
-    job_id: str
-    tenant_id: str
-    shard: int
-    token: str
-    plan: Plan
-    window: int
-    rows_in: RowsIn
-
-    @property
-    def object_key(self) -> str:
-        """Where this run, and no other, stores the shard."""
-        return f"jobs/{self.job_id}/shards/{self.shard:06d}.{self.token}.zip"
-
-    @property
-    def rows_key(self) -> str:
-        """Where it stores the shard's sample rows, if they are not for the database."""
-        return f"jobs/{self.job_id}/shards/{self.shard:06d}.{self.token}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +139,8 @@ def begin_shard(
         sa.update(Shard)
         .where(Shard.job_number == job_number, Shard.index == index, Shard.done_at.is_(None))
         .values(token=token, worker_id=worker_id, attempts=Shard.attempts + 1, drawn=0)
-        .returning(Shard.attempts)
-    ).scalar_one_or_none()
+        .returning(Shard.attempts, Shard.work)
+    ).one_or_none()
     if taken is None:
         return None
     moment = now(session)
@@ -169,7 +148,7 @@ def begin_shard(
     job = session.execute(sa.select(Job).where(Job.number == job_number)).scalar_one()
     if job.state != JobState.RUNNING:
         return None
-    if taken > most_attempts:
+    if taken.attempts > most_attempts:
         raise PoisonShardError(
             f"Shard {index} was begun {most_attempts} times and never finished: it seems to end "
             "the worker that runs it. Look into the worker's log, then submit the job again.",
@@ -185,6 +164,7 @@ def begin_shard(
         plan=plan,
         window=job.shard_window,
         rows_in=RowsIn(job.rows_in),
+        barred=tuple(np.array(b, np.int64) for b in (taken.work or {}).get("barred", ())),
     )
 
 
@@ -225,7 +205,7 @@ def commit_shard(
     False, with nothing written: the job has ended, or another run has taken the shard. It does
     not raise, because the engine would keep an exception as the result of this step for ever.
     """
-    if not _lock_running(session, lease.job_number) or not _mark_done(session, lease, stored):
+    if not lock_running(session, lease.job_number) or not _mark_done(session, lease, stored):
         return False
     if stored.rows_file is None:
         insert_samples(session, lease.job_number, lease.shard, stored.rows)
@@ -239,16 +219,26 @@ def commit_shard(
         )
         .returning(Job.shards_done)
     ).scalar_one()
+    add_refusals(session, lease.job_number, stored.work.get("refused", {}))
     job = (lease.job_number, lease.job_id)
-    if shards_done == lease.plan.shards:
-        _transition(session, lease.job_number, (JobState.RUNNING,), JobState.FINALIZING)
-        dispatcher.finalization(session, lease.tenant_id, job)
-    elif lease.shard + lease.window < lease.plan.shards:
+    if shards_done == lease.plan.shards and lease.compared:
+        dispatcher.comparison(session, lease.tenant_id, job, len(lease.barred))
+    elif shards_done == lease.plan.shards:
+        begin_finalizing(session, dispatcher, lease.tenant_id, job)
+    elif not lease.barred and lease.shard + lease.window < lease.plan.shards:
         dispatcher.shard(session, lease.tenant_id, job, lease.shard + lease.window)
     return True
 
 
-def _lock_running(session: Session, job_number: int) -> bool:
+def begin_finalizing(
+    session: Session, dispatcher: Dispatcher, tenant_id: str, job: tuple[int, str]
+) -> None:
+    """A running job (number, id) has all its samples: queue its last step."""
+    _transition(session, job[0], (JobState.RUNNING,), JobState.FINALIZING)
+    dispatcher.finalization(session, tenant_id, job)
+
+
+def lock_running(session: Session, job_number: int) -> bool:
     """Hold a running job as it is until the transaction ends. An update, because that locks on
     every database, where SQLite has no SELECT … FOR UPDATE."""
     locked = session.execute(

@@ -40,15 +40,23 @@ class Openings:
     ) -> None:
         self._open = {label: positions[labels == label] for label in np.unique(labels).tolist()}
         self._min_confidence = min_confidence
+        self._asked = np.array(list(self._open), np.int64)
         self.refused: Counter[str] = Counter()
         """Reason → candidates, up to the one that filled the last position."""
         self.labelled: Counter[int] = Counter()
         """Label → candidates that were labelled so, surely enough; the same."""
+        self.considered = 0
+        """Candidates of the last batch, up to the one that filled the last position."""
 
     @property
     def missing(self) -> dict[int, int]:
         """Label → positions that are open still."""
         return {label: len(left) for label, left in self._open.items() if len(left)}
+
+    def could_fill(self, usable: NDArray[np.bool_], verdicts: Verdicts) -> NDArray[np.bool_]:
+        """bool [n]: who is sure enough of a class that was asked for, whether it is full or not."""
+        sure = usable & (verdicts.confidences >= self._min_confidence)
+        return sure & np.isin(verdicts.labels, self._asked)
 
     def fill(self, finite: NDArray[np.bool_], verdicts: Verdicts) -> NDArray[np.int64]:
         """int64 [n]: the position that each candidate of a batch fills, -1 for a refused one."""
@@ -60,6 +68,7 @@ class Openings:
             self._open[label] = left[len(takers) :]
         # Those after the last one that was needed are not refused, nobody asked for them.
         end = len(filled) if self.missing else int(np.flatnonzero(filled >= 0)[-1]) + 1
+        self.considered = end
         self._count(finite[:end], sure[:end], filled[:end], verdicts.labels[:end])
         return filled
 

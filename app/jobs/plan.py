@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.checks.planned import PlannedChecks
 from app.jobs.encoding import PNG, Encoding, encoding_of
 from app.jobs.identity import dataset_identifier
 from app.jobs.merge import PlannedMerge, merge_of
@@ -25,7 +26,7 @@ from app.jobs.transforms import Transform, transforms_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
-_LATER = ("merge", "transforms", "sampling")
+_LATER = ("checks", "merge", "transforms", "sampling")
 """Left out of a plan that has none, which stays what it was before there were any."""
 _SMALLEST_BATCH = 8
 
@@ -120,6 +121,8 @@ class Plan:
     """The real dataset that stands beside the samples in the archives."""
     sampling: Sampling | None = None
     """How latents differ from standard normals; None where they don't."""
+    checks: PlannedChecks | None = None
+    """What candidates are refused for, beside values that are not finite."""
 
     @cached_property
     def samples(self) -> int:
@@ -198,6 +201,7 @@ class Plan:
         }
         if self.sampling is not None:
             document["sampling"] = self.sampling.model_dump()
+        document["checks"] = self.checks.to_json() if self.checks else None
         return {name: value for name, value in document.items() if value or name not in _LATER}
 
     @classmethod
@@ -212,6 +216,7 @@ class Plan:
                 "transforms": transforms_of(document.get("transforms")),
                 "merge": merge_of(document.get("merge")),
                 "sampling": Sampling(**asked) if (asked := document.get("sampling")) else None,
+                "checks": _checks_of(document.get("checks")),
                 "classes": tuple(document["classes"]),
                 "models": tuple(PlannedModel(**m) for m in document["models"]),
                 "cells": tuple(Cell(**c) for c in document["cells"]),
@@ -221,6 +226,10 @@ class Plan:
 
 def _classifier_of(document: Mapping[str, Any] | None) -> PlannedClassifier | None:
     return PlannedClassifier(**document) if document else None
+
+
+def _checks_of(document: Mapping[str, Any] | None) -> PlannedChecks | None:
+    return PlannedChecks.from_json(document) if document else None
 
 
 def apportion(total: int, weights: Sequence[float]) -> list[int]:

@@ -143,9 +143,12 @@ def _agreement(plan: Plan, looked_at: LookedAt, label: Label) -> dict[str, Figur
         verdicts = label(judge.sha256, looked_at.pixels)
     except SynthloomError as error:
         return _not_agreed(error.detail)
+    checked = plan.checks.label_agreement if plan.checks else None
+    by_itself = checked is not None and checked.sha256 == judge.sha256
+    name = f"{judge.ref} (which checked every sample)" if by_itself else judge.ref
     names = judge.classes
     positions = np.array([names.index(name) if name in names else -1 for name in plan.classes])
-    return samples.agreement(verdicts, positions[looked_at.labels], judge.classes, judge.ref)
+    return samples.agreement(verdicts, positions[looked_at.labels], judge.classes, name)
 
 
 def _not_agreed(reason: str) -> dict[str, Figure]:

@@ -23,13 +23,14 @@ _PAGE = 1_000
 class Work:
     """What the shards of a job say, added up.
 
-    seconds: by kind of work. refused: candidates by reason. environments: the differing ones of
-    the workers that drew, at most a few.
+    seconds: by kind of work. refused: candidates by reason, and by the class that
+    they were drawn for. environments: the differing ones of the workers that drew, at most a few.
     """
 
     last_done: datetime | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
+    refused_by_class: dict[str, dict[str, int]] = field(default_factory=dict)
     devices: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     environments: list[dict[str, str]] = field(default_factory=list)
@@ -62,6 +63,9 @@ def _add(work: Work, shard: sa.Row[Any]) -> None:
         work.seconds[name] = work.seconds.get(name, 0.0) + seconds
     reasons = kept.get("refused", {})
     work.refused.update(reasons)
+    for name, why in kept.get("refused_by_class", {}).items():
+        known = Counter(work.refused_by_class.get(name, {}))
+        work.refused_by_class[name] = dict(known + Counter(why))
     if unexplained := shard.refused - sum(reasons.values()):
         work.refused["reason not kept"] += unexplained
     work.bytes += shard.bytes or 0

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import catalogue
 from app.db.tables import Job, Model
+from app.jobs.asked_checks import asked_again, options_of
 from app.jobs.encoding import PNG, Jpeg, Webp
 from app.jobs.lifecycle import StoredArchive
 from app.jobs.plan import Plan, PlannedModel
@@ -50,6 +51,8 @@ def job_part(
         ),
         candidates=sum(there) + job.refused,
         refused={reason: count for reason, count in work.refused.items() if count},
+        refused_by_class=work.refused_by_class,
+        checks=asked_again(plan.checks),
         encoding=plan.encoding.format,
         labelled_by=plan.labelled_by.ref if plan.labelled_by else None,
         balance=_balance(plan, there),
@@ -108,6 +111,8 @@ def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
         request["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
     if plan.merge is not None:
         request["merge_with"] = plan.merge.name
+    if plan.checks is not None:
+        request["checks"] = asked_again(plan.checks)
     request["seed"] = plan.seed
     if plan.encoding != PNG:
         request["encoding"] = plan.encoding.model_dump()
@@ -140,7 +145,7 @@ def _command(plan: Plan) -> str:
         words += ["--min-confidence", f"{plan.labelled_by.min_confidence:g}"]
     if plan.merge is not None:
         words += ["--merge", plan.merge.name]
-    words += ["--seed", str(plan.seed)]
+    words += [*options_of(plan.checks), "--seed", str(plan.seed)]
     if plan.encoding != PNG:
         words += ["--encoding", plan.encoding.format]
     if isinstance(plan.encoding, Jpeg | Webp) and plan.encoding.quality is not None:

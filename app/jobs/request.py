@@ -17,12 +17,14 @@ from pydantic import (
     model_validator,
 )
 
+from app.checks.asked import Checks
 from app.errors import (
     JobTooLargeError,
     UnconditionalModelError,
     UnknownClassError,
     ValidationError,
 )
+from app.jobs.asked_checks import AskedFor, checks_of
 from app.jobs.asked_report import AskedReport, Gate
 from app.jobs.balance import Balance, lacking
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
@@ -83,6 +85,9 @@ class JobRequest(BaseModel):
         default=[],
         max_length=MOST_TRANSFORMS,
         description="what happens to each image after it is drawn and checked, in this order",
+    )
+    checks: Checks | None = Field(
+        default=None, description="what is refused, and drawn again until all N samples pass"
     )
     seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)] | None = None
     sampling: Sampling | None = Field(
@@ -195,6 +200,25 @@ def make_plan(
         transforms=tuple(request.transforms),
         merge=merge,
         sampling=sampling_of(request.sampling, specs),
+        checks=checks_of(request.checks, _asked_for(request, specs, classes, quotas, limits)),
+    )
+
+
+def _asked_for(
+    request: JobRequest,
+    specs: Sequence[ModelSpec],
+    classes: tuple[str, ...],
+    quotas: Mapping[str, int],
+    limits: Limits,
+) -> AskedFor:
+    return AskedFor(
+        image=specs[0].image,
+        classes=classes,
+        wanted=frozenset(quotas),
+        by_class=specs[0].conditional,
+        samples=sum(quotas.values()),
+        labelled=request.labelled_by is not None,
+        classifiers=limits.classifiers,
     )
 
 

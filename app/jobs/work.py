@@ -24,9 +24,12 @@ from app.db.tables import Job, RowsIn
 from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableError
 from app.jobs import finalize, lifecycle
 from app.jobs.asked_report import AskedReport
+from app.jobs.comparing import compare_shards, hashes_key, store_hashes
 from app.jobs.dispatch import Dispatcher
 from app.jobs.drawing import Submits
+from app.jobs.dry import by_class_of
 from app.jobs.encoded import Change
+from app.jobs.lease import Lease
 from app.jobs.plan import Plan
 from app.jobs.report import Evaluated, Finished, Judges, KeepGoing, no_evaluation
 from app.jobs.shard import ShardRun
@@ -136,9 +139,14 @@ def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
     # After a failure of the step the commit may have happened all the same: the file stays, and
     # if no row names it, the sweep at the end of the job takes it.
     if not committed:
-        for key in (lease.object_key, lease.rows_key):
+        for key in (lease.object_key, lease.rows_key, hashes_key(lease.object_key)):
             context.storage.delete(key)
         raise JobStoppedError("The job has ended, or another run took the shard.")
+
+
+def compare_job(context: WorkerContext, job_number: int, earlier: int) -> None:
+    """Look for near duplicates across the shards of a job; see `compare_shards`."""
+    compare_shards(context.transaction, context.storage, context.dispatcher, job_number, earlier)
 
 
 def finalize_job(context: WorkerContext, job_number: int) -> None:
@@ -157,7 +165,7 @@ def finalize_job(context: WorkerContext, job_number: int) -> None:
     )
 
 
-def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.StoredShard:
+def _store_shard(context: WorkerContext, lease: Lease) -> lifecycle.StoredShard:
     plan = lease.plan
     psi = plan.sampling.psi if plan.sampling else None
     seat = context.engine.for_job(lease.job_id, plan.precision, psi)
@@ -168,7 +176,8 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
         encoders=context.encoders,
         report=_Reporter(context, lease),
         refusal_factor=context.settings.refusal_factor,
-        label=seat.label if plan.labelled_by else None,
+        label=seat.label,
+        barred=lease.barred,
         change=context.changes(plan, lease.shard) if plan.transforms else None,
     )
     with context.storage.create(lease.object_key) as writer:
@@ -178,6 +187,8 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
             members.close()
         finally:
             members.discard()
+    if run.hashes is not None:
+        store_hashes(context.storage, lease.object_key, run.hashes)
     in_file = lease.rows_in == RowsIn.PARQUET
     return lifecycle.StoredShard(
         rows=run.rows,
@@ -186,18 +197,28 @@ def _store_shard(context: WorkerContext, lease: lifecycle.Lease) -> lifecycle.St
         refused=run.refused,
         seconds=run.seconds,
         environment=seat.environment,
-        work={
-            "seconds": {"device": seat.device_seconds, "encoding": run.encoding_seconds},
-            "refused": dict(run.reasons),
-        },
+        work=_work_of(run, seat),
         rows_file=store_rows(context.storage, lease.rows_key, run.rows) if in_file else None,
     )
+
+
+def _work_of(run: ShardRun, seat: JobSeat) -> dict[str, Any]:
+    """What a shard keeps of its run, beside its samples."""
+    work: dict[str, Any] = {
+        "seconds": {"device": seat.device_seconds, "encoding": run.encoding_seconds},
+        "refused": dict(run.reasons),
+    }
+    if run.reasons_by_class:
+        work["refused_by_class"] = by_class_of(run.reasons_by_class)
+    if run.barred:
+        work["barred"] = [positions.tolist() for positions in run.barred]
+    return work
 
 
 class _Reporter:
     """Writes a run's progress now and then; stops a run that is no longer wanted."""
 
-    def __init__(self, context: WorkerContext, lease: lifecycle.Lease) -> None:
+    def __init__(self, context: WorkerContext, lease: Lease) -> None:
         self._context = context
         self._lease = lease
         self._next = time.monotonic() + REPORT_SECONDS

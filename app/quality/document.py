@@ -56,7 +56,8 @@ class StoredFile(Frozen):
 class JobPart(Frozen):
     """What was asked of a job, and what became of it.
 
-    candidates: drawn in all. refused: those that were not used, by reason.
+    candidates: drawn in all. refused: those that were not used, by reason; refused_by_class: the
+        same by the class that they were drawn for. checks: what they were refused for.
     balance: of each class before and after, where real images are known that they are added to.
     merged_with: the real dataset whose images are in the archives too.
     looked_at: samples that the figures of the job itself and the contact sheets are from, the
@@ -70,6 +71,8 @@ class JobPart(Frozen):
     classes: tuple[ClassRow, ...]
     candidates: int
     refused: dict[str, int]
+    refused_by_class: dict[str, dict[str, int]] = {}
+    checks: dict[str, JsonValue] = {}
     encoding: str
     labelled_by: str | None = None
     balance: tuple[BalanceRow, ...] = ()

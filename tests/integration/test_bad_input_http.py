@@ -285,7 +285,11 @@ def test_before_anything_is_stored(service: Service) -> None:
     problem(service.client.get(f"{url}/archives/rar"), 404, "not-found")
     problem(service.client.get(f"{url}/samples/0"), 404, "not-found")
     problem(service.client.get(f"{url}/preview.png"), 404, "not-found")
-    assert service.client.get(f"{url}/manifest").json() == {"samples": [], "next": None}
+    assert service.client.get(f"{url}/manifest").json() == {
+        "samples": [],
+        "next": None,
+        "refused": {},
+    }
     assert service.client.get(f"{url}/manifest.ndjson").content == b""
 
 

@@ -40,6 +40,7 @@ def test_a_finished_job_says_what_it_is(http: httpx.Client, finished: Job) -> No
         "shards": 3,
         "shards_done": 3,
         "candidates_refused": 0,
+        "refused": {},
     }
     assert job["problem"] is None
     moments = [datetime.fromisoformat(job[name]) for name in ("created", "started", "finished")]

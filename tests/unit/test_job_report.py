@@ -82,7 +82,7 @@ def test_what_a_report_says_to_do_again_is_the_same_job(worker: LocalWorker) -> 
     again = worker.ask(JobRequest.model_validate(request))
     assert again.plan == job.plan
     assert report.again[0] == (
-        "synthloom generate fashion-cgan@1.0.0 --class coat=9 --class bag=30 --seed 7 --out dataset"
+        "synthloom generate fashion-cgan@1.1.0 --class coat=9 --class bag=30 --seed 7 --out dataset"
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from app.datasets.names import directories
+from app.datasets.names import SYNTHETIC_PREFIX, directories
 from app.db.tables import Job
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from app.jobs.plan import Plan, PlannedModel
@@ -23,8 +23,6 @@ from app.jobs.transforms import parameters_of
 if TYPE_CHECKING:
     from app.datasets.merging.rows import RealRow, RealRows
 
-SYNTHETIC_PREFIX = "synthetic-"
-"""What the names of samples begin with where real images lie beside them."""
 Transaction = Callable[[], AbstractContextManager[Session]]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
+SYNTHETIC_PREFIX = "synthetic-"
+"""What the names of samples begin with where real images lie beside them."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_ ")
 # https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file
 _RESERVED = frozenset(

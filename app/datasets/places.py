@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.datasets.description import Description
-from app.datasets.manifest import SYNTHETIC_PREFIX
+from app.datasets.names import SYNTHETIC_PREFIX
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from models.corpus.image_files import ENDINGS
 

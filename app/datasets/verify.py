@@ -24,7 +24,6 @@ from app.datasets.decoding import decode
 from app.datasets.description import Description, read_description
 from app.datasets.exports.labels import labels_in
 from app.datasets.ledger import Ledger, TakenError
-from app.datasets.manifest import SYNTHETIC_PREFIX
 from app.datasets.manifest_file import Hashes, ManifestFile
 from app.datasets.members import (
     CHECKSUMS,
@@ -34,6 +33,7 @@ from app.datasets.members import (
     Members,
     members_of,
 )
+from app.datasets.names import SYNTHETIC_PREFIX
 from app.datasets.places import Place, folders_of, place_of
 from app.jobs.merge import REAL
 from models.corpus.image_files import decoded

@@ -11,7 +11,8 @@ import posixpath
 import unicodedata
 from dataclasses import dataclass, field
 
-from app.datasets.manifest import SYNTHETIC_PREFIX, Layout
+from app.datasets.manifest import Layout
+from app.datasets.names import SYNTHETIC_PREFIX
 from models.corpus.source import Item
 
 READABLE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".webp")

@@ -28,7 +28,6 @@ from app.engine.forward import Forward
 from app.engine.labeller import Labeller, LoadClassifier
 from app.engine.memory import hand_back_free_pages, use_one_heap
 from app.engine.place import Limits, LoadOnto
-from app.engine.transforms import Changer
 from app.engine.trial import Trials
 from app.errors import (
     StorageFullError,
@@ -50,6 +49,8 @@ from app.jobs.dispatch import (
     SERIALIZER,
     Dispatcher,
 )
+from app.jobs.encoded import Change
+from app.jobs.plan import Plan
 from app.jobs.work import (
     CommitStep,
     JobEngine,
@@ -218,9 +219,15 @@ def build_context(
         engine=engine,
         commit_step=_commit_step(settings, database),
         encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
-        changes=lambda plan, shard: Changer(plan, shard).change,
+        changes=_changes,
         evaluate=evaluate_job,
     )
+
+
+def _changes(plan: Plan, shard: int) -> Change:
+    from app.engine.transforms import Changer  # torchvision, which takes seconds, for few jobs
+
+    return Changer(plan, shard).change
 
 
 def run_worker(settings: Settings, worker_id: str) -> None:

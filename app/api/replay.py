@@ -171,7 +171,9 @@ class _Asking:
 
 
 @router.post("/jobs/{job_id}/replay")
-def replay_job(services: Provided, tenant: Tenant, job_id: str, body: ReplayRequest) -> Replay:
+def replay_job(
+    services: Provided, tenant: Tenant, job_id: str, body: ReplayRequest | None = None
+) -> Replay:
     """Draw samples of a job again, from seed, model and candidate alone, and compare the pixels.
 
     A succeeded job only, at most 1,000 samples. They are drawn in batches of the size and with the
@@ -187,7 +189,7 @@ def replay_job(services: Provided, tenant: Tenant, job_id: str, body: ReplayRequ
         manifest = manifest_of(job, services.storage)
         _check_plain(manifest.plan)
         specs = _specs_of(session, tenant, manifest.plan)
-        _check_bytes(specs, len(indices := body.of(job.samples)))
+        _check_bytes(specs, len(indices := (body or ReplayRequest()).of(job.samples)))
         found = (manifest.sample(session, index) for index in indices)
         rows = [row for row in found if row is not None]
         then = _recorded(session, job, rows)

@@ -24,12 +24,16 @@ def dataset(server: Server) -> str:
         return upload_shapes(client)
 
 
+STEPS = 400
+"""Enough that a process is still at it when it is killed after the first twenty."""
+
+
 def ask(http: httpx.Client, dataset: str, **changes: Any) -> dict[str, Any]:
     body = {
         "architecture": "cvae",
         "dataset": dataset,
         "name": "shapes",
-        "steps": 60,
+        "steps": STEPS,
         "snapshot_steps": 10,
         "validation": 0,
         "seed": 3,
@@ -53,7 +57,7 @@ def test_a_training_becomes_a_model_also_when_its_process_is_killed(
 ) -> None:
     calm = follow_run(http, ask(http, dataset))
     assert calm["state"] == "succeeded", calm["problem"]
-    assert (calm["model"], calm["attempts"], calm["progress"]["step"]) == ("shapes@1.0.0", 1, 60)
+    assert (calm["model"], calm["attempts"], calm["progress"]["step"]) == ("shapes@1.0.0", 1, STEPS)
     disturbed = ask(http, dataset)
     wait_for("a snapshot", lambda: _step(http, disturbed) >= 20, 120, pause=0.1)
     [child] = processes(server)
@@ -75,7 +79,7 @@ def _check_what_stays(server: Server, http: httpx.Client, run: dict[str, Any]) -
     grid = Image.open(io.BytesIO(http.get(run["links"]["grid"]).content))
     assert grid.size == (10 * 10, 2 * 10)  # two classes, ten samples each, a pixel about each
     curves = http.get(run["links"]["curves"]).json()["curves"]
-    assert curves["reconstruction"]["step"][-1] == 60
+    assert curves["reconstruction"]["step"][-1] == STEPS
     folder = server.data_dir / "objects" / "runs" / run["id"]
     wait_for("the sweep", lambda: _names(folder) == {"child.log", "grid.png", "curves.json"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import os
@@ -22,6 +23,7 @@ from app.settings import Settings
 from app.storage import LocalStorage
 
 KEY_FILE = "api-key"
+WEBHOOK_SECRET_FILE = "webhook-secret"  # noqa: S105 - the name of a file
 
 
 def prepare(settings: Settings) -> None:
@@ -29,6 +31,9 @@ def prepare(settings: Settings) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     migrate(settings.sqlalchemy_url)
     key = _api_key(settings)
+    secret = settings.data_dir / WEBHOOK_SECRET_FILE
+    if settings.webhook_secret is None and not secret.exists():
+        _write_once(secret, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")
     database = create_engine(settings.sqlalchemy_url)
     storage = LocalStorage(settings.objects_dir)
     try:
@@ -69,15 +74,15 @@ def _api_key(settings: Settings) -> str:
         if not key:
             raise ConfigurationError(f"{path} is empty. Delete it, and a new key is written.")
         return key
-    return _write_key(path)
+    return _write_once(path, f"sl_{secrets.token_urlsafe(32)}")
 
 
-def _write_key(path: Path) -> str:
+def _write_once(path: Path, key: str) -> str:
     """Write a new key, whole or not at all. Of two starts at once, both go on with one key."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"sl_{secrets.token_urlsafe(32)}\n")
+        file.write(f"{key}\n")
         file.flush()
         os.fsync(file.fileno())
     with suppress(FileExistsError):

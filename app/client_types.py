@@ -231,6 +231,8 @@ class Job(Answer):
     report: JobReport | None = None
     checks: dict[str, Any] = {}
     """What candidates are refused for."""
+    webhook: dict[str, Any] | None = None
+    """Who is told of its end, and what came of it."""
     warnings: list[str] = []
     """Why what its models make is not worth serving."""
     problem: dict[str, Any] | None = None
@@ -359,6 +361,8 @@ class JobRequest(TypedDict, total=False):
     """To hold the samples against real images: `against`, `lift`, `minutes`."""
     gate: dict[str, float | str] | list[str]
     """Conditions on figures of the report; a job that does not meet them fails."""
+    webhook: dict[str, str]
+    """Who is told when the job has ended: `url`."""
 
 
 class Replayed(Answer):

@@ -50,6 +50,21 @@ class Settings(BaseSettings):
     """The key clients send as `Authorization: Bearer`. Unset: `<data folder>/api-key`, written
     at the first start."""
 
+    webhook_secret: SecretStr | None = None
+    """Signs webhooks: `whsec_` and the base64 of 24 to 64 bytes; several, parted by spaces, while
+    one takes the place of another. Unset: `<data folder>/webhook-secret`, written at the first
+    start."""
+
+    webhook_private_addresses: bool = False
+    """Whether webhooks may go to private networks and to this machine, and over plain http."""
+
+    webhook_attempts: int = Field(default=10, ge=1, le=100)
+    """Times that a webhook is tried before it is given up."""
+
+    webhook_backoff_seconds: float = Field(default=5.0, ge=0.01, le=3600.0)
+    """Wait before the second try of a webhook; three times as long before each further one, at
+    most six hours."""
+
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where generators run. `auto` takes CUDA, then MPS, then the CPU."""
 

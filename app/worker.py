@@ -42,11 +42,13 @@ from app.jobs.dispatch import (
     APPLICATION_VERSION,
     CARRY_OUT_RUN,
     COMPARE_SHARDS,
+    DELIVER_WEBHOOK,
     FINALIZE_JOB,
     QUEUE,
     RUN_SHARD,
     RUNS_QUEUE,
     SERIALIZER,
+    WEBHOOKS_QUEUE,
     Dispatcher,
 )
 from app.jobs.encoded import Change
@@ -65,6 +67,7 @@ from app.runs.sweep import remove_orphans, sweep_ended_runs
 from app.runs.work import carry_out
 from app.settings import Settings
 from app.storage import LocalStorage
+from app.webhooks.delivery import deliver
 from app.wire import Tried
 from models.checkpoint import load, load_classifier
 from models.classifier import Classifier
@@ -84,6 +87,8 @@ SWITCH_SECONDS = 0.0005
 it between any two operations; Python's 5 ms are longer than a whole batch of a small network."""
 RUNS_POLL_SECONDS = 0.5
 """Least time between two looks for a training or an evaluation, which take minutes."""
+WEBHOOKS_AT_A_TIME = 4
+"""Of one worker. Each waits for its receiver only."""
 LEAVE_SECONDS = 10.0
 """How long a stopping process waits for its shards and runs to notice."""
 
@@ -104,6 +109,10 @@ def _register_workflows(context: WorkerContext, try_model: Try) -> None:
     @DBOS.workflow(name=CARRY_OUT_RUN)
     def _carry_out_run(run_number: int) -> None:
         carry_out(context, try_model, run_number)
+
+    @DBOS.workflow(name=DELIVER_WEBHOOK)
+    def _deliver_webhook(job_number: int, attempt: int) -> None:
+        deliver(context, job_number, attempt)
 
 
 def _commit_step(settings: Settings, database: sa.Engine) -> CommitStep:
@@ -250,7 +259,7 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     door.start()
     announce(context, door)
     _register_workflows(context, try_model)
-    DBOS.listen_queues([QUEUE, RUNS_QUEUE])
+    DBOS.listen_queues([QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE])
     DBOS.launch()
     _patient(settings)(
         DBOS.register_queue,
@@ -264,6 +273,13 @@ def run_worker(settings: Settings, worker_id: str) -> None:
         RUNS_QUEUE,
         worker_concurrency=1,
         partition_worker_concurrency=1,
+        polling_interval_sec=max(settings.poll_seconds, RUNS_POLL_SECONDS),
+    )
+    _patient(settings)(
+        DBOS.register_queue,
+        WEBHOOKS_QUEUE,
+        worker_concurrency=WEBHOOKS_AT_A_TIME,
+        partition_worker_concurrency=WEBHOOKS_AT_A_TIME,
         polling_interval_sec=max(settings.poll_seconds, RUNS_POLL_SECONDS),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -293,6 +309,7 @@ def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
                 context.transaction, context.dispatcher, context.settings.lease_seconds
             )
             sweep.sweep_ended_jobs(context.transaction, context.dispatcher, context.storage)
+            context.dispatcher.forget_ended(WEBHOOKS_QUEUE)
             sweep_ended_runs(context.transaction, context.dispatcher, context.storage)
             if time.monotonic() >= next_orphans:
                 sweep.remove_orphans(context.transaction, context.storage)

@@ -136,6 +136,7 @@ class LocalWorker:
                 rows_in=place_of_rows(plan.samples, self.settings.rows_in_database_up_to),
                 report=request.report.model_dump() if request.report else None,
                 gate=conditions_of(request.gate, request.report),
+                webhook=request.webhook.url if request.webhook else None,
             )
 
     def job(self, job_id: str) -> Job:

@@ -93,6 +93,21 @@ class ReportView(BaseModel):
     html_bytes: int
 
 
+class WebhookView(BaseModel):
+    """Who is told of the end of a job, and what came of it.
+
+    last_status: HTTP status of the last attempt; None where it brought no answer, and
+    `last_error` says why. given_up: there will be no further attempt.
+    """
+
+    url: str
+    attempts: int = 0
+    last_status: int | None = None
+    last_error: str | None = None
+    delivered_at: datetime | None = None
+    given_up: bool = False
+
+
 class JobLinks(BaseModel):
     """Where more of a job is."""
 
@@ -129,6 +144,7 @@ class JobView(BaseModel):
     report_asked: AskedReport | None
     gate: list[str]
     report: ReportView | None
+    webhook: WebhookView | None
     warnings: list[str]
     problem: dict[str, Any] | None
     created: datetime
@@ -178,6 +194,7 @@ def view_of(session: Session, job: Job) -> JobView:
         report_asked=job.report_asked,
         gate=job.gate or [],
         report=_report_view(job, url),
+        webhook=WebhookView(**job.webhook) if job.webhook else None,
         warnings=catalogue.warnings_of_contents(
             session, job.tenant_id, [model.sha256 for model in plan.models]
         ),

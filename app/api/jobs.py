@@ -37,6 +37,7 @@ from app.jobs.formats import kept
 from app.jobs.pilot import labelling
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
+from app.jobs.webhook import check_place
 from app.runs.training import known_dataset
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
@@ -132,7 +133,7 @@ def cancel_job(services: Provided, tenant: Tenant, job_id: str) -> JobView:
     """End a job. Cancelling again changes nothing; one that has ended otherwise answers 409."""
     with services.transaction() as session:
         job = find_job(session, tenant, job_id)
-        lifecycle.cancel(session, job)
+        lifecycle.cancel(session, services.dispatcher, job)
         return view_of(session, find_job(session, tenant, job_id))
 
 
@@ -172,6 +173,7 @@ def _submit(
     try:
         with services.transaction() as session:
             gate = conditions_of(body.gate, body.report)
+            check_place(body.webhook, services.settings.webhook_private_addresses)
             plan, _ = plan_of(session, services, tenant, body)
             report = _report_of(session, tenant, body.report)
             _check_room(services, plan)
@@ -187,6 +189,7 @@ def _submit(
                 rows_in=place_of_rows(plan.samples, services.settings.rows_in_database_up_to),
                 report=report.model_dump() if report else None,
                 gate=gate,
+                webhook=body.webhook.url if body.webhook else None,
             )
             hold(session, tenant, [model.sha256 for model in plan.models])
             if report is not None:

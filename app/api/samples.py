@@ -207,6 +207,8 @@ def _check_plain(plan: Plan) -> None:
 
 
 def _check_unlabelled(body: JobRequest) -> None:
+    if body.webhook is not None:
+        raise ValidationError('Only a job has an end to tell of: leave "webhook" out.')
     if body.labelled_by is not None:
         raise ValidationError(
             "Only a job can have its samples labelled by a classifier, as nobody knows how many "

@@ -229,6 +229,8 @@ class Job(Base):
     real_rows_key: Mapped[str | None] = mapped_column(sa.String(200))
     """The Parquet file of the rows of its real images, where it is merged with a real dataset."""
     real_rows_sha256: Mapped[str | None] = mapped_column(sa.String(64))
+    webhook: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """Who is told of its end, and what came of it: a `WebhookView`."""
     problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     idempotency_key: Mapped[str | None] = mapped_column(sa.String(255))
     fingerprint: Mapped[str] = mapped_column(sa.String(64))

@@ -21,7 +21,10 @@ RUNS_QUEUE = "runs"
 RUN_SHARD = "run_shard"
 COMPARE_SHARDS = "compare_shards"
 FINALIZE_JOB = "finalize_job"
+WEBHOOKS_QUEUE = "webhooks"
+"""Of their own, so that a slow receiver takes no shard's place."""
 CARRY_OUT_RUN = "carry_out_run"
+DELIVER_WEBHOOK = "deliver_webhook"
 
 _PAGE = 1_000
 _UNFINISHED = ("PENDING", "ENQUEUED")
@@ -63,6 +66,36 @@ class Dispatcher:
     def run(self, session: Session, tenant: str, run: tuple[int, str]) -> None:
         """Queue a training or an evaluation (number, id)."""
         self._enqueue(session, CARRY_OUT_RUN, f"{run[1]}-run", tenant, run[0], queue=RUNS_QUEUE)
+
+    def webhook(
+        self, session: Session, tenant: str, job: tuple[int, str], attempt: int, wait: float = 0.0
+    ) -> None:
+        """Queue an attempt to tell of the end of a job (number, id), in `wait` seconds.
+
+        Its id is not one of the job's, which may be forgotten before.
+        """
+        self._enqueue(
+            session,
+            DELIVER_WEBHOOK,
+            f"webhook-{job[1]}-{attempt:04d}",
+            tenant,
+            job[0],
+            attempt,
+            queue=WEBHOOKS_QUEUE,
+            wait=wait,
+        )
+
+    def forget_ended(self, queue: str) -> None:
+        """Delete the engine's rows of what has ended on a queue; it keeps them for ever."""
+        ended = self._client.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            queue_name=queue,
+            limit=_PAGE,
+            load_input=False,
+            load_output=False,
+        )
+        if ended:
+            self._client.delete_workflows([workflow.workflow_id for workflow in ended])
 
     def running(self, queue: str = QUEUE) -> dict[str, list[str]]:
         """Worker id → workflows of a queue that the engine believes it is running."""
@@ -110,6 +143,7 @@ class Dispatcher:
         tenant: str,
         *args: int,
         queue: str = QUEUE,
+        wait: float = 0.0,
     ) -> None:
         options: EnqueueOptions = {
             "workflow_name": workflow,
@@ -118,4 +152,6 @@ class Dispatcher:
             "queue_partition_key": tenant,
             "app_version": APPLICATION_VERSION,
         }
+        if wait:
+            options["delay_seconds"] = wait
         self._client.enqueue_in_transaction(session, options, *args)

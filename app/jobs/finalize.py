@@ -27,6 +27,7 @@ from app.datasets.rows import manifest_of
 from app.db.tables import Job, JobState, Shard
 from app.errors import GateFailedError, JobStoppedError, PoisonShardError
 from app.jobs import lifecycle
+from app.jobs.dispatch import Dispatcher
 from app.jobs.formats import Format, ImageFolder, format_of
 from app.jobs.merging import check_merged, name_rows, real_part
 from app.jobs.plan import Plan
@@ -41,6 +42,7 @@ _ROWS_A_PAGE = 10_000
 def finalize_job(
     transaction: Transaction,
     storage: LocalStorage,
+    dispatcher: Dispatcher,
     job_number: int,
     most_attempts: int,
     judges_of: Callable[[Job], Judges],
@@ -67,7 +69,7 @@ def finalize_job(
         finished = Finished(job, manifest_of(job, storage), archives, delivered)
         report = make_report(transaction, storage, finished, judges_of(job), watch)
         written += report.keys
-        kept = _publish(transaction, job, archives, report, real)
+        kept = _publish(transaction, dispatcher, job, archives, report, real)
     finally:
         storage.delete_all(key for key in written if key not in kept)
 
@@ -92,6 +94,7 @@ def _archives(
 
 def _publish(
     transaction: Transaction,
+    dispatcher: Dispatcher,
     job: Job,
     archives: Sequence[lifecycle.StoredArchive],
     report: lifecycle.StoredReport,
@@ -100,7 +103,7 @@ def _publish(
     """End the job; the keys of what its rows name now."""
     if report.gate is None or report.gate.passed:
         with transaction() as session:
-            published = lifecycle.succeed(session, job.number, archives, report)
+            published = lifecycle.succeed(session, dispatcher, job.number, archives, report)
             if published and real is not None:
                 name_rows(session, job.number, real.rows.file)
         named = [*(archive.object_key for archive in archives), *report.keys]
@@ -111,7 +114,7 @@ def _publish(
         gate=report.gate.model_dump(mode="json"),
     ).problem()
     with transaction() as session:
-        published = lifecycle.fail_at_gate(session, job.number, report, problem)
+        published = lifecycle.fail_at_gate(session, dispatcher, job.number, report, problem)
     return report.keys if published else ()
 
 

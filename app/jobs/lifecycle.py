@@ -23,9 +23,10 @@ from app.datasets.database_rows import insert_samples
 from app.datasets.manifest import SampleRow
 from app.datasets.parquet_rows import RowsFile
 from app.db.session import now
-from app.db.tables import LIVE, Archive, Job, JobReport, JobState, RowsIn, Shard
+from app.db.tables import LIVE, Job, JobState, RowsIn, Shard
 from app.errors import NotCancellableError, PoisonShardError
 from app.jobs.dispatch import Dispatcher
+from app.jobs.ending import add_archives, add_report, announce
 from app.jobs.formats import Kept
 from app.jobs.lease import Lease
 from app.jobs.plan import Plan
@@ -93,6 +94,7 @@ def submit(
     rows_in: RowsIn = RowsIn.DATABASE,
     report: dict[str, Any] | None = None,
     gate: Sequence[Condition] = (),
+    webhook: str | None = None,
 ) -> Job:
     """Write the job, its ledger of shards and its first queued shards: one transaction."""
     job = Job(
@@ -107,6 +109,7 @@ def submit(
         rows_in=rows_in.value,
         report_asked=report,
         gate=[str(condition) for condition in gate] or None,
+        webhook={"url": webhook} if webhook else None,
         samples_done=0,
         shards_done=0,
         refused=0,
@@ -291,6 +294,7 @@ def begin_finalization(session: Session, job_number: int) -> Job | None:
 
 def succeed(
     session: Session,
+    dispatcher: Dispatcher,
     job_number: int,
     archives: Sequence[StoredArchive],
     report: StoredReport,
@@ -301,62 +305,46 @@ def succeed(
         session, job_number, (JobState.FINALIZING,), JobState.SUCCEEDED, finished_at=moment
     ):
         return False
-    for stored in archives:
-        session.add(
-            Archive(
-                job_number=job_number,
-                format=stored.format,
-                object_key=stored.object_key,
-                bytes=stored.bytes,
-                sha256=stored.sha256,
-                entries=stored.entries,
-                seconds=stored.seconds,
-                created_at=moment,
-            )
-        )
-    session.add(_row_of(job_number, report, moment))
+    add_archives(session, job_number, archives, moment)
+    add_report(session, job_number, report, moment)
+    announce(session, dispatcher, job_number)
     return True
 
 
 def fail_at_gate(
-    session: Session, job_number: int, report: StoredReport, problem: dict[str, Any]
+    session: Session,
+    dispatcher: Dispatcher,
+    job_number: int,
+    report: StoredReport,
+    problem: dict[str, Any],
 ) -> bool:
     """End a job whose gate is not passed, and keep its report. False: it has ended already."""
-    if not fail(session, job_number, problem):
+    if not fail(session, dispatcher, job_number, problem):
         return False
-    session.add(_row_of(job_number, report, now(session)))
+    add_report(session, job_number, report, now(session))
     return True
 
 
-def _row_of(job_number: int, report: StoredReport, moment: datetime) -> JobReport:
-    return JobReport(
-        job_number=job_number,
-        verdict=report.verdict,
-        gate=report.gate.model_dump(mode="json") if report.gate else None,
-        json_key=report.json_key,
-        json_bytes=report.json_bytes,
-        json_sha256=report.json_sha256,
-        html_key=report.html_key,
-        html_bytes=report.html_bytes,
-        html_sha256=report.html_sha256,
-        seconds=report.seconds,
-        created_at=moment,
-    )
-
-
-def fail(session: Session, job_number: int, problem: dict[str, Any]) -> bool:
+def fail(
+    session: Session, dispatcher: Dispatcher, job_number: int, problem: dict[str, Any]
+) -> bool:
     """End a job with its problem. False: it has ended already."""
-    return _transition(
-        session, job_number, LIVE, JobState.FAILED, finished_at=now(session), problem=problem
-    )
+    moment = now(session)
+    if not _transition(
+        session, job_number, LIVE, JobState.FAILED, finished_at=moment, problem=problem
+    ):
+        return False
+    announce(session, dispatcher, job_number)
+    return True
 
 
-def cancel(session: Session, job: Job) -> None:
+def cancel(session: Session, dispatcher: Dispatcher, job: Job) -> None:
     """End a job at its owner's wish; once cancelled it stays so.
 
     Raises NotCancellableError when it has succeeded or failed.
     """
-    _transition(session, job.number, LIVE, JobState.CANCELLED, finished_at=now(session))
+    if _transition(session, job.number, LIVE, JobState.CANCELLED, finished_at=now(session)):
+        announce(session, dispatcher, job.number)
     session.refresh(job)
     if job.state != JobState.CANCELLED:
         raise NotCancellableError(

@@ -44,6 +44,7 @@ from app.jobs.sources import (
 )
 from app.jobs.transforms import MOST as MOST_TRANSFORMS
 from app.jobs.transforms import Transform, refuse_unfit
+from app.jobs.webhook import Webhook
 from models.classifier_spec import ClassifierSpec
 from models.spec import ModelSpec
 
@@ -114,6 +115,9 @@ class JobRequest(BaseModel):
     gate: Gate | None = Field(
         default=None,
         description="conditions on the figures of the report; a job that does not meet them fails",
+    )
+    webhook: Webhook | None = Field(
+        default=None, description="who is told when the job has ended; nothing of the dataset"
     )
 
     @field_validator("formats")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.db.session import connection_name, cut_off, now
 from app.db.tables import TERMINAL, Archive, Job, JobReport, JobState, Sample, Shard, Worker
-from app.jobs.dispatch import QUEUE, RUNS_QUEUE, Dispatcher
+from app.jobs.dispatch import QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE, Dispatcher
 from app.storage import LocalStorage
 
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -27,7 +27,7 @@ def take_over_silent_workers(
     A worker writes its first heartbeat before it takes work, so one without any is gone too. What
     they have locked is set free first, where the database can do that.
     """
-    running = {queue: dispatcher.running(queue) for queue in (QUEUE, RUNS_QUEUE)}
+    running = {queue: dispatcher.running(queue) for queue in (QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE)}
     with transaction() as session:
         deadline = now(session) - timedelta(seconds=lease_seconds)
         late = session.execute(sa.select(Worker.id, Worker.pid).where(Worker.seen_at < deadline))

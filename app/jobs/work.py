@@ -159,6 +159,7 @@ def finalize_job(context: WorkerContext, job_number: int) -> None:
     finalize.finalize_job(
         context.transaction,
         context.storage,
+        context.dispatcher,
         job_number,
         context.settings.shard_attempts,
         judges_of,
@@ -271,7 +272,7 @@ def _attempt(context: WorkerContext, job_number: int, work: Callable[[], None]) 
         if not isinstance(error, SynthloomError):
             log.exception("job %d failed unexpectedly", job_number)
         with context.transaction() as session:
-            lifecycle.fail(session, job_number, problem)
+            lifecycle.fail(session, context.dispatcher, job_number, problem)
 
 
 def _problem(error: Exception) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_the_service_cancels_a_running_job_and_removes_its_files(tmp_path: Path)
 def _cancel(local: LocalWorker, job: Job) -> None:
     with local.context.transaction() as session:
         found = session.execute(sa.select(Job).where(Job.number == job.number)).scalar_one()
-        lifecycle.cancel(session, found)
+        lifecycle.cancel(session, local.context.dispatcher, found)
 
 
 def _race(local: LocalWorker, stage: str) -> tuple[Job, str]:

@@ -157,7 +157,7 @@ def test_a_cancelled_job_leaves_neither_rows_nor_files(service: Service, rows_in
     job = finished(service, rows_in, range(3))
     with working(service, rows_in) as worker:
         with worker.context.transaction() as session:
-            lifecycle.cancel(session, session.get_one(Job, job.number))
+            lifecycle.cancel(session, worker.context.dispatcher, session.get_one(Job, job.number))
         sweep_ended_jobs(worker.context.transaction, worker.context.dispatcher, worker.storage)
         assert not [key for key in worker.files() if job.id in key]
     assert rows_in_database(service, job) == 0
@@ -309,7 +309,7 @@ def test_rows_that_are_swept_while_they_are_read_are_no_problem(
     job = finished(service, RowsIn.PARQUET, range(3))
     with working(service, RowsIn.PARQUET) as worker:
         with worker.context.transaction() as session:
-            lifecycle.cancel(session, session.get_one(Job, job.number))
+            lifecycle.cancel(session, worker.context.dispatcher, session.get_one(Job, job.number))
         read, swept = LocalStorage.read, []
 
         def swept_first(storage: LocalStorage, key: str, *where: int) -> bytes:

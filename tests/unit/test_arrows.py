@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "quality": FOUNDATION,
     "jobs": {"checks", "datasets", "catalogue", "db", "quality", "storage"} | FOUNDATION,
     "recipes": {"jobs"} | FOUNDATION,
+    "webhooks": {"db", "jobs"} | FOUNDATION,
     "engine": {"jobs.plan", "jobs.transforms"} | FOUNDATION,
     "wire": FOUNDATION,
     "imports": {"datasets", "storage", "wire"} | FOUNDATION,
@@ -47,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "worker": {
         "jobs",
         "runs",
+        "webhooks",
         "engine",
         "catalogue",
         "deletion",
@@ -96,7 +98,7 @@ TORCH = ("torch", "torchvision", "safetensors")
 TORCH_ALLOWED = {"app/worker.py", "app/cli/demo.py", "app/cli/readers.py"}
 WEB = ("fastapi", "starlette", "uvicorn", "httpx", "sqlalchemy", "dbos", "alembic", "pydantic_settings")  # noqa: E501  # fmt: skip
 IMPURE = {"time", "datetime", "os", "pathlib", "random", "secrets", "socket", "tempfile", "io"}
-PURE = ("app/checks/asked.py", "app/checks/planned.py", "app/jobs/plan.py", "app/jobs/request.py", "app/jobs/encoding.py", "app/jobs/merge.py", "app/jobs/transforms.py", "app/jobs/formats.py", "app/jobs/identity.py", "app/jobs/asked_report.py", "app/quality/gate.py", "app/quality/known_figures.py", "app/datasets/names.py", "models/latents.py", "models/spec.py")  # noqa: E501  # fmt: skip
+PURE = ("app/checks/asked.py", "app/checks/planned.py", "app/jobs/plan.py", "app/jobs/request.py", "app/jobs/encoding.py", "app/jobs/merge.py", "app/jobs/transforms.py", "app/jobs/formats.py", "app/jobs/identity.py", "app/jobs/asked_report.py", "app/jobs/webhook.py", "app/quality/gate.py", "app/quality/known_figures.py", "app/datasets/names.py", "models/latents.py", "models/spec.py")  # noqa: E501  # fmt: skip
 
 
 def name_of(path: Path) -> str:

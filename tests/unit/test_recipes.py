@@ -191,6 +191,8 @@ def test_the_hash_is_of_what_it_means_not_of_how_it_is_written(tmp_path: Path) -
     assert recipe_sha256(recipe(tmp_path, same), PINNED) == first
     assert recipe_sha256(recipe(tmp_path, BODY), {"model m": "cd" * 32}) != first
     assert recipe_sha256(recipe(tmp_path, BODY.replace("3", "4")), PINNED) != first
+    told = BODY + "webhook: {url: 'https://example.org/'}\n"
+    assert recipe_sha256(recipe(tmp_path, told), PINNED) == first
     assert 0 <= seed_of(first) <= MAX_SEED
 
 

@@ -19,7 +19,8 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from app.db.session import now
-from app.db.tables import LIVE_RUN, Run, RunKind, RunState, UtcDateTime
+from app.db.tables import LIVE_RUN, Run, RunKind, RunState
+from app.db.timestamps import UtcDateTime
 from app.errors import NotCancellableError, PoisonRunError
 from app.jobs.dispatch import Dispatcher
 

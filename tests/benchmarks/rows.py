@@ -79,4 +79,4 @@ def _stored(shard: int) -> lifecycle.StoredShard:
         SampleRow(shard * ROWS + k, k % 10, k, 60 + 700 * k, 650, random(32), random(32))
         for k in range(ROWS)
     ]
-    return lifecycle.StoredShard(rows, 700 * ROWS, "0" * 64, 0, 1.0, {"device": "none"})
+    return lifecycle.StoredShard(rows, 700 * ROWS, "0" * 64, 0, 1.0, {"device": "none"}, {})

@@ -260,6 +260,12 @@ class Shard(Base):
     done_at: Mapped[datetime | None]
 
 
+NOT_STORED: dict[str, None] = dict.fromkeys(
+    ("done_at", "sha256", "object_key", "bytes", "rows_key", "rows_sha256", "rows_bytes")
+)
+"""Columns of a shard whose file is not there: not yet, or not any more."""
+
+
 class Sample(Base):
     """One image of a dataset: a row of the manifest.
 

@@ -200,7 +200,7 @@ class Batcher:
 
     def _forward(self, slices: list[Slice]) -> Pixels | Arriving:
         first = slices[0].item
-        generator = next((g for piece in slices if (g := piece.item.generator)), None)
+        generator = next((g for piece in slices if (g := piece.item.generator) is not None), None)
         if generator is None:  # a batch of another stream took them all down meanwhile
             raise RuntimeError("these requests have failed already")
         z = np.concatenate([piece.item.z[piece.start : piece.stop] for piece in slices])

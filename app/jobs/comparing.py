@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from app.checks.duplicates import repeated
 from app.checks.perceptual import Hashes
-from app.db.tables import Job, JobState, Sample, Shard
+from app.db.tables import NOT_STORED, Job, JobState, Sample, Shard
 from app.jobs import lifecycle
 from app.jobs.dispatch import Dispatcher
 from app.jobs.plan import Plan
@@ -134,13 +134,7 @@ def _reopen(
         sa.update(Shard)
         .where(*this)
         .values(
-            done_at=None,
-            sha256=None,
-            object_key=None,
-            bytes=None,
-            rows_key=None,
-            rows_sha256=None,
-            rows_bytes=None,
+            **NOT_STORED,
             token=None,
             attempts=0,
             drawn=0,

@@ -19,7 +19,6 @@ ADVICE = {
     reasons.CONTRAST: "widen the bounds of contrast",
     reasons.LABEL: "take a model that draws this class better",
     reasons.CONFIDENCE: "lower min_confidence",
-    reasons.COPY: "lower the percentile of copies, or take a model that memorises less",
     reasons.NEAR_DUPLICATE: "lower the distance of near_duplicates, or ask for fewer samples",
 }
 """Reason → what helps against it."""

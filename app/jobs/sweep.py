@@ -11,7 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.db.session import connection_name, cut_off, now
-from app.db.tables import TERMINAL, Archive, Job, JobReport, JobState, Sample, Shard, Worker
+from app.db.tables import (
+    NOT_STORED,
+    TERMINAL,
+    Archive,
+    Job,
+    JobReport,
+    JobState,
+    Sample,
+    Shard,
+    Worker,
+)
 from app.jobs.dispatch import QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE, Dispatcher
 from app.storage import LocalStorage
 
@@ -138,12 +148,6 @@ def _forget_samples(transaction: Transaction, job_number: int) -> None:
                 sa.update(Shard)
                 .where(Shard.job_number == job_number, Shard.index == index)
                 .values(
-                    done_at=None,
-                    sha256=None,
-                    object_key=None,
-                    bytes=None,
-                    rows_key=None,
-                    rows_sha256=None,
-                    rows_bytes=None,
+                    **NOT_STORED,
                 )
             )

@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+from app.arithmetic import repeat_products
+
 SHARED = "server"
 ALONE = {"test_frozen.py", "test_kills.py", "test_take_over.py"}
 """Files of tests that share nothing and take many seconds each."""
@@ -16,6 +18,7 @@ def pytest_configure() -> None:
     the background has it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    repeat_products()  # as a worker does
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

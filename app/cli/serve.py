@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from app.arithmetic import repeat_products
 from app.cli.failures import CommandError, ExitCode
 from app.errors import SynthloomError
 from app.parent import show_life, stop_with_parent
@@ -58,6 +59,7 @@ def worker(
         # Before torch: its threads sleep while they wait for each other. Spinning, as is their
         # default, takes the processor from the encoders and the API, and then from themselves.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        repeat_products()
         # Only now, because it loads torch, which takes its time.
         from app.worker import run_worker
 

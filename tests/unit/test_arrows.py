@@ -75,9 +75,11 @@ ARROWS: dict[str, set[str]] = {
     "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,
     "parent": set(),
+    "arithmetic": set(),
     "server": {"main", "supervisor", "bootstrap"} | FOUNDATION,
     "client": {"datasets"} | FOUNDATION,
     "cli": {
+        "arithmetic",
         "client",
         "datasets",
         "imports.package",

@@ -1,4 +1,4 @@
-"""One batch on the device: padded, halved when the device's memory is short."""
+"""One batch on the device: padded, in pieces where they are faster or memory is short."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.engine.batcher import Arriving
 from app.engine.devices import empty_cache
+from app.engine.pieces import activation_bytes, piece_of
 from app.engine.transfer import Transfer, transfer_of
 from app.errors import DeviceMemoryError
 from models.generator import Generator, Levels, Pixels, draw
@@ -27,8 +28,13 @@ RECOVER_AFTER = 64
 
 @dataclass
 class _Memory:
-    """How many images of a generator the device could take at once; None: no limit was met."""
+    """What a generator takes of a device's memory.
 
+    image_bytes: of its largest activation, an image.
+    limit: how many images the device could take at once; None: no limit was met.
+    """
+
+    image_bytes: int
     limit: int | None = None
     successes: int = 0
 
@@ -36,8 +42,9 @@ class _Memory:
 class Forward:
     """Runs padded batches, and remembers for each generator what the device could take.
 
-    Every forward pass has the full batch size as long as memory allows, so shapes stay static
-    and a sample's pixels do not depend on how many others were asked for with it.
+    Every forward pass of a generator has the same size as long as memory allows, the batch or a
+    piece of it, so shapes stay static and a sample's pixels do not depend on how many others were
+    asked for with it.
 
     broken: called with an error after which the device can't be used by this process any more
     (a device-side assert, an illegal access); it must not return.
@@ -71,10 +78,11 @@ class Forward:
         padded, conditions = _padded(z, batch), None
         if labels is not None:
             conditions = _padded(labels, batch)
-        memory = self._memories.setdefault(generator, _Memory())
+        memory = self._memory(generator)
+        piece = piece_of(batch, memory.image_bytes)
         how = (precision == "bfloat16", psi)
         run = partial(self._try, generator, padded, conditions, *how, len(z))
-        while (made := run(memory.limit or batch)) is None:
+        while (made := run(memory.limit or piece)) is None:
             # Here, outside of `except`, nothing holds the tensors of the failed pass any more.
             gc.collect()
             empty_cache(generator.device)
@@ -83,8 +91,8 @@ class Forward:
                     "Not one image of this model fits into the device's memory. Use a device "
                     "with more of it, or SYNTHLOOM_DEVICE=cpu."
                 )
-            memory.limit, memory.successes = min(memory.limit or batch, batch) // 2 or 1, 0
-        _recover(memory, batch)
+            memory.limit, memory.successes = min(memory.limit or piece, piece) // 2 or 1, 0
+        _recover(memory, piece)
         return made if isinstance(made, Pixels) else _Watched(made, self._broken)
 
     def _try(
@@ -116,6 +124,15 @@ class Forward:
             self._broken(error)
             raise
 
+    def _memory(self, generator: Generator) -> _Memory:
+        if generator not in self._memories:
+            try:
+                image_bytes = activation_bytes(generator)
+            except torch.OutOfMemoryError:
+                image_bytes = 0  # the pass itself says so
+            self._memories[generator] = _Memory(image_bytes)
+        return self._memories[generator]
+
     def _transfer(self, device: torch.device) -> Transfer:
         if device not in self._transfers:
             self._transfers[device] = self._transfer_of(device)
@@ -138,14 +155,14 @@ class _Watched:
             raise
 
 
-def _recover(memory: _Memory, batch: int) -> None:
+def _recover(memory: _Memory, piece: int) -> None:
     """Try a larger piece again after a while: the memory may have been a neighbour's."""
     if memory.limit is None:
         return
     memory.successes += 1
     if memory.successes >= RECOVER_AFTER:
         larger = 2 * memory.limit
-        memory.limit, memory.successes = (larger if larger < batch else None), 0
+        memory.limit, memory.successes = (larger if larger < piece else None), 0
 
 
 def _padded(values: NDArray[_T], size: int) -> NDArray[_T]:

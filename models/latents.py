@@ -104,30 +104,42 @@ def box_muller(words: Words) -> Floats:
     of 53 bits; the pair is (radius cos, radius sin).
     """
     pairs = (words >> np.uint64(11)).astype(np.float64).reshape(-1, 2)  # [n, 2], below 2**53
-    unit = (np.ascontiguousarray(pairs[:, 0]) + 1.0) * 2.0**-53  # (0, 1]
-    turn = np.ascontiguousarray(pairs[:, 1]) * 2.0**-53  # [0, 1)
-    radius = np.sqrt(-2.0 * _log(unit))
-    cosine, sine = _cos_sin(turn)
-    normals = np.empty_like(pairs)
-    np.multiply(radius, cosine, out=normals[:, 0])
-    np.multiply(radius, sine, out=normals[:, 1])
-    return normals.reshape(-1)
+    unit = (pairs[:, 0] + 1.0) * 2.0**-53  # (0, 1]
+    quarters = pairs[:, 1] * 2.0**-51  # [0, 4)
+    radius = _log(unit)
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
+    cosine, sine = _cos_sin(quarters)
+    np.multiply(radius, cosine, out=pairs[:, 0])
+    np.multiply(radius, sine, out=pairs[:, 1])
+    return pairs.reshape(-1)
 
 
 LN2: Final = 0.6931471805599453
-ROOT_HALF: Final = 0.7071067811865476
+ROOT_HALF_BITS: Final = np.float64(0.7071067811865476).view(np.int64)
+EXPONENT_SHIFT: Final = 52
 ARTANH: Final = tuple(1.0 / odd for odd in range(15, 0, -2))
 """Taylor coefficients of artanh(s) / s in s*s, highest first: error below 1e-14 for |s| < 0.172."""
 
 
 def _log(x: Floats) -> Floats:
-    """Natural logarithm of positive x: x = m 2**e, log m = 2 artanh((m - 1) / (m + 1))."""
-    mantissa, exponent = np.frexp(x)  # m in [0.5, 1)
-    low = mantissa < ROOT_HALF
-    mantissa = np.where(low, mantissa * 2.0, mantissa)  # [sqrt(1/2), sqrt(2))
-    power = (exponent - low).astype(np.float64)
-    s = (mantissa - 1.0) / (mantissa + 1.0)
-    log: Floats = power * LN2 + 2.0 * s * _polynomial(s * s, ARTANH)
+    """Natural logarithm of positive x: x = m 2**e, log m = 2 artanh((m - 1) / (m + 1)).
+
+    m lies in [sqrt(1/2), sqrt(2)). It and e are taken from the bits of x, which order positive
+    numbers as their values do.
+    """
+    bits = x.view(np.int64)
+    exponent = (bits - ROOT_HALF_BITS) >> EXPONENT_SHIFT
+    mantissa = (bits - (exponent << EXPONENT_SHIFT)).view(np.float64)
+    s = mantissa - 1.0
+    mantissa += 1.0
+    s /= mantissa
+    log = _polynomial(s * s, ARTANH)
+    s *= 2.0
+    log *= s
+    power = exponent.astype(np.float64)
+    power *= LN2
+    log += power
     return log
 
 
@@ -147,26 +159,36 @@ COSINE: Final = tuple(
 )
 """Taylor coefficients in x*x, highest first: error below 1e-13 for |x| <= pi / 4."""
 
+SIGN: Final = np.int64(-(2**63))
+
 
 def _cos_sin(turn: Floats) -> tuple[Floats, Floats]:
-    """Cosine and sine of 2 pi `turn`: the nearest quarter turn, then a polynomial of the rest."""
-    quarters = np.rint(turn * 4.0)
-    x = (turn * 4.0 - quarters) * (np.pi / 2)  # [-pi/4, pi/4]; the difference is exact
+    """Cosine and sine of quarter turns: the nearest whole one, then a polynomial of the rest.
+
+    Odd quarters swap the two; the signs are those of the quadrant.
+    """
+    nearest = np.rint(turn)
+    x = turn - nearest  # exact
+    x *= np.pi / 2  # [-pi/4, pi/4]
     square = x * x
-    sine, cosine = x * _polynomial(square, SINE), _polynomial(square, COSINE)
-    quadrant = quarters.astype(np.int64) & 3
-    swap = (quadrant & 1).astype(np.bool_)
-    along = np.where(swap, sine, cosine)
-    across = np.where(swap, cosine, sine)
-    along = np.where((quadrant == 1) | (quadrant == 2), -along, along)
-    across = np.where(quadrant >= 2, -across, across)
-    return along, across
+    x *= _polynomial(square, SINE)
+    sine, cosine = x.view(np.int64), _polynomial(square, COSINE).view(np.int64)
+    quadrant = nearest.astype(np.int64)  # 0 ... 4
+    swap = sine ^ cosine
+    swap &= -(quadrant & 1)
+    cosine ^= swap
+    sine ^= swap
+    sine ^= (quadrant << 62) & SIGN  # negative from two quarters on
+    quadrant += 1
+    cosine ^= (quadrant << 62) & SIGN  # and this one for one and two
+    return cosine.view(np.float64), sine.view(np.float64)
 
 
 def _polynomial(x: Floats, coefficients: tuple[float, ...]) -> Floats:
     """Horner's rule, highest coefficient first."""
-    total = np.full_like(x, coefficients[0])
-    for coefficient in coefficients[1:]:
+    total = x * coefficients[0]
+    total += coefficients[1]
+    for coefficient in coefficients[2:]:
         total *= x
         total += coefficient
     return total

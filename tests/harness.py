@@ -195,7 +195,9 @@ def submit(client: httpx.Client, body: dict[str, Any], key: str | None = None) -
     return job
 
 
-def follow(client: httpx.Client, job_id: str, seconds: float = 120.0) -> Ended:
+def follow(
+    client: httpx.Client, job_id: str, seconds: float = 120.0, pause: float = LOOK_SECONDS
+) -> Ended:
     """Poll a job until it has ended."""
     states: list[str] = []
 
@@ -207,7 +209,7 @@ def follow(client: httpx.Client, job_id: str, seconds: float = 120.0) -> Ended:
             states.append(job["state"])
         return job if job["state"] in TERMINAL else None
 
-    return Ended(wait_for(f"the end of {job_id}", look, seconds), tuple(states))
+    return Ended(wait_for(f"the end of {job_id}", look, seconds, pause), tuple(states))
 
 
 def follow_run(
@@ -224,9 +226,14 @@ def follow_run(
     return wait_for(f"the end of {view['id']}", look, seconds, pause=0.3)
 
 
-def run_job(client: httpx.Client, body: dict[str, Any], seconds: float = 120.0) -> dict[str, Any]:
+def run_job(
+    client: httpx.Client,
+    body: dict[str, Any],
+    seconds: float = 120.0,
+    pause: float = LOOK_SECONDS,
+) -> dict[str, Any]:
     """Submit a job, and return it once it has succeeded."""
-    job = follow(client, submit(client, body)["id"], seconds).job
+    job = follow(client, submit(client, body)["id"], seconds, pause).job
     assert job["state"] == "succeeded", job["problem"]
     return job
 

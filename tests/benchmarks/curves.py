@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.jobs import LONGEST_SECONDS, article_job, concurrent, seconds_of
+from tests.benchmarks.jobs import article_job, concurrent, seconds_of_job
 from tests.benchmarks.memory import peak_rss_kib
 from tests.benchmarks.networks import checkpoint, register, with_classes
 from tests.benchmarks.report import spread
@@ -65,7 +65,7 @@ def against_classes(folder: Path, rounds: int) -> Iterator[dict[str, float]]:
             for count, network in networks.items():
                 each = CLASS_SAMPLES // count
                 body = {"model": network.name, "samples_per_class": each, "seed": seed}
-                seconds = seconds_of(run_job(client, body, LONGEST_SECONDS))
+                seconds = seconds_of_job(client, body)
                 if seed:  # the first ones load the models
                     took[count].append(seconds)
     for count, times in took.items():
@@ -80,7 +80,7 @@ def _job_of(folder: Path, samples: int) -> _Measured:
     with serving(folder) as server, server.client() as client:
         run_job(client, article_job(64), 600)
         times = [
-            seconds_of(run_job(client, article_job(samples, seed), LONGEST_SECONDS))
+            seconds_of_job(client, article_job(samples, seed))
             for seed in range(5 if samples <= REFERENCE else 1)
         ]
         return _Measured(statistics.median(times), peak_rss_kib(server.children()[0]))

@@ -320,7 +320,7 @@ class GateFailedError(JobError):
 
 
 class PoisonShardError(JobError):
-    """A shard has ended its worker too often."""
+    """A shard, a comparison of shards or the last step of a job has ended its worker too often."""
 
     slug, title = "shard-gave-up", "A shard failed too often"
 

@@ -102,7 +102,8 @@ class Settings(BaseSettings):
     """Shards of one job that are queued at a time, so that no job floods the queue."""
 
     shard_attempts: int = Field(default=10, ge=1, le=1_000)
-    """Runs of one shard after which its job fails instead of ending yet another worker."""
+    """Runs of one shard, of a comparison of shards or of the last step after which a job fails
+    instead of ending yet another worker."""
 
     shard_concurrency: int = Field(default=2, ge=1, le=64)
     """Shards one worker runs at a time: the device serves one while the other is encoded."""

@@ -203,6 +203,8 @@ class Job(Base):
     """Reason → candidates of the shards that are done, where any was refused."""
     finalizations: Mapped[int] = mapped_column(default=0)
     """Runs of the last step: one that ends its workers must not go on for ever."""
+    comparisons: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Runs of the comparison that is due, for the same reason; each that is written starts anew."""
     rows_in: Mapped[str] = mapped_column(sa.String(16), server_default="database")
     """A `RowsIn`. Kept here: a setting that changed on the way must not part a job's rows."""
     report_asked: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from app.checks.duplicates import repeated
 from app.checks.perceptual import Hashes
 from app.db.tables import NOT_STORED, Job, JobState, Sample, Shard
+from app.errors import PoisonShardError
 from app.jobs import lifecycle
 from app.jobs.dispatch import Dispatcher
 from app.jobs.plan import Plan
@@ -52,17 +53,25 @@ def compare_shards(
     dispatcher: Dispatcher,
     job_number: int,
     earlier: int,
+    most_attempts: int,
 ) -> None:
     """Compare the shards of a job that are all stored; then finalize it, or have some run again.
 
     earlier: comparisons before this one. Running it twice is harmless: what was compared has to be
-    what is there when that is written.
+    what is there when that is written. Raises PoisonShardError when it was begun too often without
+    being finished.
     """
     with transaction() as session:
         job = session.execute(sa.select(Job).where(Job.number == job_number)).scalar_one()
         stored = _stored(session, job, earlier)
+        attempts = _count(session, job_number) if stored is not None else 0
     if stored is None:
         return
+    if attempts > most_attempts:
+        raise PoisonShardError(
+            f"Comparing the shards was begun {most_attempts} times and never finished: it seems to "
+            "end the worker that runs it. Look into the worker's log, then submit the job again."
+        )
     plan = Plan.from_json(job.plan)
     duplicates = plan.checks.near_duplicates if plan.checks else None
     assert duplicates is not None
@@ -96,6 +105,16 @@ def _stored(session: Session, job: Job, earlier: int) -> Stored | None:
     return found if len(found) == job.shards and compared == earlier else None
 
 
+def _count(session: Session, job_number: int) -> int:
+    """Runs of this comparison, with the one that begins now; it may be cut off at any point."""
+    return session.execute(
+        sa.update(Job)
+        .where(Job.number == job_number)
+        .values(comparisons=Job.comparisons + 1)
+        .returning(Job.comparisons)
+    ).scalar_one()
+
+
 def _run_again(
     session: Session,
     dispatcher: Dispatcher,
@@ -104,6 +123,7 @@ def _run_again(
     barred: dict[int, NDArray[np.int64]],
 ) -> None:
     """Put shards back on the queue, with what they must draw anew; the job's row is held."""
+    session.execute(sa.update(Job).where(Job.number == job.number).values(comparisons=0))
     before = max(len((shard.work or {}).get("barred", ())) for shard in stored)
     for index, positions in barred.items():
         work = stored[index].work or {}

@@ -146,7 +146,14 @@ def run_shard(context: WorkerContext, job_number: int, index: int) -> None:
 
 def compare_job(context: WorkerContext, job_number: int, earlier: int) -> None:
     """Look for near duplicates across the shards of a job; see `compare_shards`."""
-    compare_shards(context.transaction, context.storage, context.dispatcher, job_number, earlier)
+    compare_shards(
+        context.transaction,
+        context.storage,
+        context.dispatcher,
+        job_number,
+        earlier,
+        context.settings.shard_attempts,
+    )
 
 
 def finalize_job(context: WorkerContext, job_number: int) -> None:

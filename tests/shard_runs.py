@@ -1,4 +1,4 @@
-"""Shards of jobs with checks, run with an engine that is plain arithmetic."""
+"""Shards of jobs, run with an engine that is plain arithmetic."""
 
 from __future__ import annotations
 
@@ -92,6 +92,12 @@ class Ran:
     def rows(self) -> Sequence[SampleRow]:
         """Of its samples."""
         return self.run.rows
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The members of its file."""
+        with zipfile.ZipFile(io.BytesIO(self.content)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
 
     @property
     def chosen(self) -> list[tuple[int, int]]:

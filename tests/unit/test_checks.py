@@ -22,7 +22,7 @@ from app.jobs.openings import FEWEST_OWED
 from app.jobs.plan import Cell, Plan
 from app.jobs.request import JobRequest
 from tests.builders import image, plan_of, planned, spec
-from tests.checked_shards import SIDE, Painter, run
+from tests.shard_runs import SIDE, Painter, run
 
 LIGHT = PlannedChecks(brightness=Range(0.3, 0.6))
 

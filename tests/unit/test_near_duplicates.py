@@ -18,7 +18,7 @@ from app.checks.planned import PlannedChecks, PlannedDuplicates
 from app.errors import DryClassError, JobTooLargeError
 from app.jobs.plan import Plan
 from tests.builders import image, plan_of, planned
-from tests.checked_shards import SIDE, Painter, Ran, run
+from tests.shard_runs import SIDE, Painter, Ran, run
 
 
 def unlike(distance: int = 0) -> PlannedChecks:

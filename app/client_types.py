@@ -385,4 +385,6 @@ class Redrawn(Answer):
 
     pixel_sha256: list[str | None]
     """In the order in which they were asked for; None where they are not finite."""
+    transforms: list[list[dict[str, Any]]] | None = None
+    """What each sample got of the transforms."""
     environment: dict[str, str]

@@ -31,13 +31,16 @@ from app.wire import (
     GENERATE_PATH,
     LABEL_PATH,
     PROBE_PATH,
+    TRANSFORM_PATH,
     Drawn,
+    Transforming,
     Tried,
     pack_drawn,
     pack_tried,
     pack_verdicts,
     unpack_draw,
     unpack_images,
+    unpack_transforming,
 )
 from models.generator import Pixels
 from models.spec import ModelSpec
@@ -82,6 +85,8 @@ class Engine(Protocol):
 
 Try = Callable[[ModelSpec, str], Tried]
 """Tries a model that is not registered, whose weights are stored under a key."""
+Transform = Callable[[Transforming], Drawn]
+"""Does to drawn images what a job did to them."""
 
 
 class GenerationServer:
@@ -93,10 +98,17 @@ class GenerationServer:
     """
 
     def __init__(
-        self, engine: Engine, try_model: Try, listen: str, folder: Path, worker_id: str
+        self,
+        engine: Engine,
+        try_model: Try,
+        transform: Transform,
+        listen: str,
+        folder: Path,
+        worker_id: str,
     ) -> None:
         self._engine = engine
         self._try = try_model
+        self._transform_images = transform
         self.token = secrets.token_urlsafe(24)
         if listen:
             self._socket, self.address = _tcp(listen)
@@ -140,6 +152,7 @@ class GenerationServer:
             routes=[
                 Route(GENERATE_PATH, self._generate, methods=["POST"]),
                 Route(LABEL_PATH, self._label, methods=["POST"]),
+                Route(TRANSFORM_PATH, self._transform, methods=["POST"]),
                 Route(PROBE_PATH, self._probe, methods=["POST"]),
             ],
             exception_handlers={SynthloomError: _problem},
@@ -163,6 +176,12 @@ class GenerationServer:
         classifier, pixels = unpack_images(await request.body())
         verdicts = await anyio.to_thread.run_sync(self._engine.label, classifier, pixels)
         return Response(pack_verdicts(verdicts), media_type=MEDIA_TYPE)
+
+    async def _transform(self, request: Request) -> Response:
+        self._check_token(request)
+        asked = unpack_transforming(await request.body())
+        changed = await anyio.to_thread.run_sync(self._transform_images, asked)
+        return Response(pack_drawn(changed), media_type=MEDIA_TYPE)
 
     async def _probe(self, request: Request) -> Response:
         self._check_token(request)

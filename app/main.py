@@ -26,6 +26,7 @@ from app.api import (
     model_import,
     models,
     problems,
+    redraw,
     replay,
     reports,
     samples,
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for module in (
         health, model_import, models, model_export, classifiers, datasets, jobs, samples, manifest,
-        archives, croissant, replay, interpolation, reports, trainings, evaluations,
+        archives, croissant, replay, redraw, interpolation, reports, trainings, evaluations,
     ):  # fmt: skip
         app.include_router(module.router)
     direct.install(app)

@@ -20,6 +20,7 @@ from models.verdicts import Verdicts
 GENERATE_PATH = "/generate"
 PROBE_PATH = "/probe"
 LABEL_PATH = "/label"
+TRANSFORM_PATH = "/transform"
 
 _LENGTH = struct.Struct(">I")
 _MOST_HEADER_BYTES = 1 << 20
@@ -102,6 +103,47 @@ def unpack_drawn(body: bytes) -> Drawn:
     finite = _array(rest, 0, np.dtype(np.uint8), shape[0]).astype(np.bool_)
     pixels = _array(rest, shape[0], np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
     return Drawn(pixels, finite, dict(header.get("environment") or {}))
+
+
+class Transforming(NamedTuple):
+    """Drawn images that a worker is asked to transform as a job did."""
+
+    model: str
+    """SHA-256 of the one that drew them."""
+    seed: int
+    transforms: list[dict[str, Any]]
+    """As a plan keeps them."""
+    origins: NDArray[np.int64]
+    """[n, 3]: shard, candidate and variant of each."""
+    pixels: NDArray[np.uint8]
+    """[n, H, W, C]"""
+
+
+def pack_transforming(asked: Transforming) -> bytes:
+    """The body of a request; the answer is that to a draw."""
+    header = {
+        "model": asked.model,
+        "seed": asked.seed,
+        "transforms": asked.transforms,
+        "shape": list(asked.pixels.shape),
+    }
+    arrays = [np.ascontiguousarray(asked.origins, "<i8"), np.ascontiguousarray(asked.pixels)]
+    return _pack(header, arrays)
+
+
+def unpack_transforming(body: bytes) -> Transforming:
+    """The request of a body. Raises MalformedRequestError."""
+    header, rest = _unpack(body)
+    shape = _shape(header, 4)
+    origins = _array(rest, 0, np.dtype("<i8"), 3 * shape[0]).reshape(-1, 3)
+    pixels = _array(rest, origins.nbytes, np.dtype(np.uint8), int(np.prod(shape))).reshape(shape)
+    return Transforming(
+        str(header.get("model")),
+        int(header.get("seed", 0)),
+        list(header.get("transforms") or []),
+        origins.astype(np.int64),
+        pixels,
+    )
 
 
 class Tried(NamedTuple):

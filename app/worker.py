@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 import torch
 from dbos import DBOS, DBOSConfig, SQLAlchemyDatasource
@@ -22,7 +23,7 @@ from app import catalogue, deletion
 from app.db.migrate import check
 from app.db.session import connection_name, create_engine, now, transaction
 from app.db.tables import Model, Worker
-from app.engine.devices import choose_device, share_cores
+from app.engine.devices import choose_device, share_cores, versions
 from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.labeller import Labeller, LoadClassifier
@@ -53,6 +54,7 @@ from app.jobs.dispatch import (
 )
 from app.jobs.encoded import Change
 from app.jobs.plan import Plan
+from app.jobs.transforms import transforms_of
 from app.jobs.work import (
     CommitStep,
     JobEngine,
@@ -68,7 +70,7 @@ from app.runs.work import carry_out
 from app.settings import Settings
 from app.storage import LocalStorage
 from app.webhooks.delivery import deliver
-from app.wire import Tried
+from app.wire import Drawn, Transforming, Tried
 from models.checkpoint import load, load_classifier
 from models.classifier import Classifier
 from models.errors import CheckpointError
@@ -239,6 +241,14 @@ def _changes(plan: Plan, shard: int) -> Change:
     return Changer(plan, shard).change
 
 
+def _transform_again(asked: Transforming) -> Drawn:
+    from app.engine.transforms import Stream, change_again
+
+    streams = [Stream(asked.seed, asked.model, *origin) for origin in asked.origins.tolist()]
+    changed = change_again(transforms_of(asked.transforms), streams, asked.pixels)
+    return Drawn(changed, np.ones(len(changed), np.bool_), versions())
+
+
 def run_worker(settings: Settings, worker_id: str) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     use_one_heap()
@@ -252,6 +262,7 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     door = GenerationServer(
         engine,
         try_model,
+        _transform_again,
         settings.worker_listen,
         settings.data_dir / "run",
         worker_id,

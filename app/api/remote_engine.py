@@ -27,11 +27,14 @@ from app.wire import (
     GENERATE_PATH,
     LABEL_PATH,
     PROBE_PATH,
+    TRANSFORM_PATH,
     Draw,
     Drawn,
+    Transforming,
     Tried,
     pack_draw,
     pack_images,
+    pack_transforming,
     unpack_drawn,
     unpack_tried,
     unpack_verdicts,
@@ -120,12 +123,14 @@ class RemoteWorkers:
 
         Raises UnavailableError when no worker answers, and whatever error the worker gives.
         """
-        door = await self._least_asked()
-        try:
-            return unpack_verdicts(await door.post(LABEL_PATH, pack_images(classifier, pixels)))
-        except (ClientError, TimeoutError) as error:
-            self._fresh_until = 0.0
-            raise _gone() from error
+        return unpack_verdicts(await self._post(LABEL_PATH, pack_images(classifier, pixels)))
+
+    async def transform(self, asked: Transforming) -> Drawn:
+        """Drawn images as the transforms of their job leave them.
+
+        Raises UnavailableError when no worker answers, and whatever error the worker gives.
+        """
+        return unpack_drawn(await self._post(TRANSFORM_PATH, pack_transforming(asked)))
 
     async def try_model(self, spec: ModelSpec, key: str) -> Tried:
         """What a worker draws and measures of a model that is not registered.
@@ -149,6 +154,14 @@ class RemoteWorkers:
         doors, self._doors = [*self._doors.values(), *self._gone], {}
         for door in doors:
             await door.session.close()
+
+    async def _post(self, path: str, body: bytes) -> bytes:
+        door = await self._least_asked()
+        try:
+            return await door.post(path, body)
+        except (ClientError, TimeoutError) as error:
+            self._fresh_until = 0.0
+            raise _gone() from error
 
     async def _least_asked(self) -> _Door:
         if time.monotonic() >= self._fresh_until:

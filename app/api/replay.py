@@ -1,15 +1,13 @@
-"""`/v1/jobs/{id}/replay`, `/v1/samples/redraw`: samples drawn again from what is known of them."""
+"""`/v1/jobs/{id}/replay`: samples of a job drawn again from what is known of them."""
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
 import sqlalchemy as sa
-from anyio import from_thread
 from fastapi import APIRouter
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
@@ -17,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app import catalogue
 from app.api.jobs import find_job
+from app.api.redrawing import MOST_SAMPLES, Asking, check_bytes
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
 from app.datasets.decoding import decode
@@ -28,14 +27,13 @@ from app.errors import (
     JobTooLargeError,
     ModelGoneError,
     SamplesNotReadyError,
-    UnknownModelError,
     ValidationError,
 )
 from app.jobs.plan import Plan, engine_batch
 from app.jobs.replay import (
     ENVIRONMENT,
+    TRANSFORMED,
     Change,
-    Origin,
     Redrawing,
     Redrawn,
     changes,
@@ -44,15 +42,10 @@ from app.jobs.replay import (
     origin_of,
 )
 from app.jobs.request import MAX_SEED
-from app.jobs.sampling import Sampling, sampling_of
-from app.settings import Precision
-from app.wire import Draw, Drawn
-from models.spec import ModelSpec, Sha256
+from models.spec import ModelSpec
 
 router = APIRouter(prefix="/v1", tags=["replay"], route_class=StrictRoute)
 
-MOST_SAMPLES = 1_000
-MOST_BYTES = 256 << 20
 MOST_NAMED = 100
 
 
@@ -126,50 +119,6 @@ class Replay(BaseModel):
     environment_changes: list[str]
 
 
-class RedrawnSample(BaseModel):
-    """Where a sample comes from, as its row in a manifest says."""
-
-    model_config = ConfigDict(extra="forbid")
-    model_sha256: Sha256
-    shard: Annotated[StrictInt, Field(ge=0, lt=2**62)]
-    candidate: Annotated[StrictInt, Field(ge=0, lt=2**48)]
-    label: Annotated[StrictInt, Field(ge=0, lt=2**31)] | None = None
-
-
-class RedrawRequest(BaseModel):
-    """Samples by what a manifest says of them, whatever job drew them."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    seed: Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
-    sampling: Sampling | None = None
-    engine_batch: Annotated[StrictInt, Field(ge=1, le=8192)]
-    precision: Precision = "float32"
-    samples: list[RedrawnSample] = Field(min_length=1, max_length=MOST_SAMPLES)
-
-
-class Redraw(BaseModel):
-    """SHA-256 of the pixels of each sample, in order; null where they are not finite."""
-
-    pixel_sha256: list[str | None]
-    environment: dict[str, str]
-
-
-class _Asking:
-    """A worker asked for full batches; remembers what drew them."""
-
-    def __init__(self, services: Services, batch: int, precision: str, psi: float | None) -> None:
-        self._ask = services.workers.ask
-        self._draw = (batch, precision, f"replay-{secrets.token_hex(4)}", psi)
-        self.environment: dict[str, str] = {}
-
-    def __call__(
-        self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None
-    ) -> Drawn:
-        made = from_thread.run(self._ask, Draw(model, z, labels, *self._draw))
-        self.environment |= made.environment
-        return made
-
-
 @router.post("/jobs/{job_id}/replay")
 def replay_job(
     services: Provided, tenant: Tenant, job_id: str, body: ReplayRequest | None = None
@@ -177,7 +126,8 @@ def replay_job(
     """Draw samples of a job again, from seed, model and candidate alone, and compare the pixels.
 
     A succeeded job only, at most 1,000 samples. They are drawn in batches of the size and with the
-    precision of the job. What differs between the environments is said in any case.
+    precision of the job, and go through its transforms. What differs between the environments is
+    said in any case.
     """
     with services.transaction() as session:
         job = find_job(session, tenant, job_id)
@@ -187,19 +137,16 @@ def replay_job(
                 "again."
             )
         manifest = manifest_of(job, services.storage)
-        _check_plain(manifest.plan)
         specs = _specs_of(session, tenant, manifest.plan)
-        _check_bytes(specs, len(indices := (body or ReplayRequest()).of(job.samples)))
+        check_bytes(specs, len(indices := (body or ReplayRequest()).of(job.samples)))
         found = (manifest.sample(session, index) for index in indices)
         rows = [row for row in found if row is not None]
         then = _recorded(session, job, rows)
     plan = manifest.plan
     origins = [origin_of(plan, row.row.cell, row.shard, row.row.candidate) for row in rows]
-    asking = _Asking(
-        services, plan.engine_batch, plan.precision, plan.sampling.psi if plan.sampling else None
-    )
     sizes = {spec.sha256: spec.latent_size for spec in specs}
     redrawing = Redrawing(plan.seed, plan.sampling, plan.engine_batch, sizes)
+    asking = Asking(services, redrawing, plan.precision, plan.transforms)
     compared = [
         _compared(services, manifest, rows[redrawn.place], redrawn)
         for redrawn in redrawing.draw(origins, asking)
@@ -209,7 +156,7 @@ def replay_job(
         "engine_batch": str(engine_batch(plan.samples, services.limits.engine_batch)),
         "precision": services.limits.precision,
     }
-    changed = changes(then, now, ENVIRONMENT)
+    changed = changes(then, now, TRANSFORMED if plan.transforms else ENVIRONMENT)
     return Replay(
         job=job.id,
         verdict=verdict(len(rows), len(different), changed),
@@ -220,25 +167,6 @@ def replay_job(
         environment_now=now,
         environment_changes=[str(change) for change in changed],
     )
-
-
-@router.post("/samples/redraw")
-def redraw_samples(services: Provided, tenant: Tenant, body: RedrawRequest) -> Redraw:
-    """Draw samples of a manifest again, of any job on any server that had the same models."""
-    with services.transaction() as session:
-        wanted = dict.fromkeys(sample.model_sha256 for sample in body.samples)
-        specs = {sha256: _known(session, tenant, sha256) for sha256 in wanted}
-    _check_bytes(list(specs.values()), len(body.samples))
-    sampling = sampling_of(body.sampling, list(specs.values()))
-    origins = [_origin(specs[sample.model_sha256], sample) for sample in body.samples]
-    psi = sampling.psi if sampling else None
-    asking = _Asking(services, body.engine_batch, body.precision, psi)
-    sizes = {sha256: spec.latent_size for sha256, spec in specs.items()}
-    redrawing = Redrawing(body.seed, sampling, body.engine_batch, sizes)
-    hashes: list[str | None] = [None] * len(origins)
-    for redrawn in redrawing.draw(origins, asking):
-        hashes[redrawn.place] = redrawn.sha256.hex() if redrawn.sha256 else None
-    return Redraw(pixel_sha256=hashes, environment=asking.environment)
 
 
 def verdict(samples: int, different: int, changed: Sequence[Change]) -> str:
@@ -254,14 +182,6 @@ def verdict(samples: int, different: int, changed: Sequence[Change]) -> str:
     return f"{different} of {samples} samples drawn again differ from the manifest.{other}{why}"
 
 
-def _check_plain(plan: Plan) -> None:
-    if plan.transforms:
-        raise SamplesNotReadyError(
-            "The images of this job were transformed after they were drawn, which a replay does "
-            "not do again. Submit the same request with the same seed, and compare the manifests."
-        )
-
-
 def _specs_of(session: Session, tenant: str, plan: Plan) -> list[ModelSpec]:
     models = [(m, catalogue.by_content(session, tenant, m.sha256)) for m in plan.models]
     gone = [planned.ref for planned, model in models if model is None]
@@ -272,34 +192,6 @@ def _specs_of(session: Session, tenant: str, plan: Plan) -> list[ModelSpec]:
             models=gone,
         )
     return [catalogue.spec_of(model) for _, model in models if model is not None]
-
-
-def _known(session: Session, tenant: str, sha256: str) -> ModelSpec:
-    model = catalogue.by_content(session, tenant, sha256)
-    if model is None:
-        raise UnknownModelError(
-            f"This server has no model with the SHA-256 {sha256[:16]}…. Import it from the file "
-            "that its server exports (synthloom models import)."
-        )
-    return catalogue.spec_of(model)
-
-
-def _origin(spec: ModelSpec, sample: RedrawnSample) -> Origin:
-    if not spec.conditional:
-        return Origin(spec.sha256, sample.shard, sample.candidate, None)
-    if sample.label is None or sample.label >= len(spec.classes):
-        raise ValidationError(
-            f"{spec.ref} takes a label from 0 to {len(spec.classes) - 1}, not {sample.label}."
-        )
-    return Origin(spec.sha256, sample.shard, sample.candidate, sample.label)
-
-
-def _check_bytes(specs: Sequence[ModelSpec], samples: int) -> None:
-    if samples * max(spec.image.bytes for spec in specs) > MOST_BYTES:
-        raise JobTooLargeError(
-            f"At most {MOST_BYTES >> 20} MiB of pixels are drawn again at once. Ask for fewer.",
-            limit=MOST_SAMPLES,
-        )
 
 
 def _recorded(session: Session, job: Job, rows: Sequence[StoredRow]) -> list[dict[str, str]]:

@@ -52,6 +52,8 @@ class Row(BaseModel):
     shard: int
     candidate: int
     pixel_sha256: str
+    variant: int = 0
+    transforms: list[dict[str, Any]] | None = None
 
 
 @dataclass
@@ -60,6 +62,8 @@ class Regeneration:
 
     samples: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    transformed: bool = False
+    """Whether something happened to the images after they were drawn."""
     different: list[str] = field(default_factory=list)
     """A sentence for each sample that is another now."""
 
@@ -88,14 +92,8 @@ def regenerate(
             "drawn again.",
             ExitCode.UNVERIFIED,
         )
-    if described.transforms:
-        raise CommandError(
-            "The images of this dataset were transformed after they were drawn, so drawing them "
-            "again does not give the same pixels.",
-            ExitCode.USAGE,
-        )
     rows = _chosen(manifest, described.samples, amount)
-    found = Regeneration()
+    found = Regeneration(transformed=bool(described.transforms))
     with connected(where, embed=True) as client:
         if package is not None:
             client.import_model(package, accept_degenerate="true")
@@ -134,29 +132,37 @@ def _compare(client: Client, described: Description, rows: list[Row], found: Reg
             "sampling": described.sampling,
             "engine_batch": described.engine_batch,
             "precision": described.precision,
-            "samples": [
-                {
-                    "model_sha256": row.model_sha256,
-                    "shard": row.shard,
-                    "candidate": row.candidate,
-                    "label": labels.get(row.model_sha256, {}).get(row.class_name, row.label),
-                }
-                for row in rows
-            ],
+            "transforms": described.transforms,
+            "samples": [_place(row, labels.get(row.model_sha256, {})) for row in rows],
         }
     )
     found.samples += len(rows)
     found.environment = redrawn.environment
-    for row, sha256 in zip(rows, redrawn.pixel_sha256, strict=True):
+    for place, (row, sha256) in enumerate(zip(rows, redrawn.pixel_sha256, strict=True)):
+        name = f"Sample {row.index} ({row.class_name})"
         if sha256 != row.pixel_sha256:
+            found.different.append(f"{name} has other pixels when it is drawn again.")
+        elif redrawn.transforms and row.transforms != redrawn.transforms[place]:
             found.different.append(
-                f"Sample {row.index} ({row.class_name}) has other pixels when it is drawn again."
+                f"{name} was transformed by other parameters than the manifest lists."
             )
+
+
+def _place(row: Row, conditions: dict[str, int]) -> dict[str, Any]:
+    """Where a sample comes from, as the service asks for it."""
+    return {
+        "model_sha256": row.model_sha256,
+        "shard": row.shard,
+        "candidate": row.candidate,
+        "label": conditions.get(row.class_name, row.label),
+        "variant": row.variant,
+    }
 
 
 def sentence(found: Regeneration) -> str:
     """What came of it, in one line."""
-    made = {name: found.environment.get(name) for name in ("device", "torch", "numpy")}
+    names = ("device", "torch", *(("torchvision",) if found.transformed else ()), "numpy")
+    made = {name: found.environment.get(name) for name in names}
     drew = ", ".join(f"{name} {value}" for name, value in made.items() if value)
     if not found.different:
         return f"{found.samples:,} samples drawn again have the same pixels ({drew})."

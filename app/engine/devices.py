@@ -72,9 +72,17 @@ def environment(device: torch.device) -> dict[str, str]:
     return {
         "device": device.type,
         "device_name": device_name(device),
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What pixels may depend on of a worker, whatever its device."""
+    return {
         "machine": platform.machine(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+        "torchvision": version("torchvision"),
         "numpy": version("numpy"),
         "onnxruntime": version("onnxruntime"),
     }

@@ -6,10 +6,10 @@ CPU and in the thread that encodes it: what comes out does not depend on how ima
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +19,31 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from app.jobs.plan import Plan
-from app.jobs.transforms import PURPOSE, draws_of
+from app.jobs.transforms import (
+    NOISE_PURPOSE,
+    VARIANT_PURPOSES,
+    Parameters,
+    Transform,
+    draws_of,
+    parameters_of,
+)
 from models.latents import normals
+from models.spec import ImageShape
 
-NOISE_PURPOSE: Final = PURPOSE + (1 << 16)
-"""Of the noise of the first transform; its strength is drawn elsewhere."""
 BILINEAR: Final = InterpolationMode.BILINEAR
 Apply = Callable[[Tensor, Mapping[str, Any]], Tensor]
 """An image uint8 [C, H, W] and the parameters of one transform to an image of the same shape."""
+
+
+class Stream(NamedTuple):
+    """Whose random numbers one image gets."""
+
+    seed: int
+    model: str
+    """SHA-256."""
+    shard: int
+    candidate: int
+    variant: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,32 +71,56 @@ class Changer:
         )
         changed = np.empty_like(images)
         for place, candidate in enumerate(candidates.tolist()):
-            image = torch.from_numpy(images[place].transpose(2, 0, 1).copy())  # [C, H, W]
-            for number, transform in enumerate(plan.transforms):
-                own = transform.parameters(draws[number, candidate - first].tolist(), plan.image)
-                if transform.type == "noise":
-                    image = self._noisy(image, own, sha256, candidate, number)
-                else:
-                    image = APPLY[transform.type](image, own)
-            changed[place] = image.numpy().transpose(1, 2, 0)
+            own = [
+                {"type": each.type, **each.parameters(numbers.tolist(), plan.image)}
+                for each, numbers in zip(plan.transforms, draws[:, candidate - first], strict=True)
+            ]
+            stream = Stream(plan.seed, sha256, self.shard, candidate)
+            changed[place] = transformed(images[place], own, stream)
         return changed
 
-    def _noisy(
-        self, image: Tensor, own: Mapping[str, Any], model: str, candidate: int, number: int
-    ) -> Tensor:
-        colours = _colours(image)
-        values = normals(
-            seed=self.plan.seed,
-            model=model,
-            shard=self.shard,
-            first=candidate,
-            count=1,
-            size=colours.numel(),
-            purpose=NOISE_PURPOSE + number,
-        )
-        noise = values.reshape(colours.shape) * (255.0 * own["sd"])  # [C, H, W]
-        noisy = np.clip(np.rint(colours.numpy() + noise), 0, 255).astype(np.uint8)
-        return _with_alpha(torch.from_numpy(noisy), image)
+
+def change_again(
+    transforms: Sequence[Transform], streams: Sequence[Stream], images: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """What a shard made of images uint8 [n, H, W, C], each known by its stream alone."""
+    changed = np.empty_like(images)
+    height, width, channels = images.shape[1:]
+    shape = ImageShape.model_validate({"height": height, "width": width, "channels": channels})
+    for place, stream in enumerate(streams):
+        own = parameters_of(transforms, shape, **stream._asdict())
+        changed[place] = transformed(images[place], own, stream)
+    return changed
+
+
+def transformed(
+    pixels: NDArray[np.uint8], parameters: Sequence[Parameters], stream: Stream
+) -> NDArray[np.uint8]:
+    """An image uint8 [H, W, C] after each transform; its stream is that of its noise."""
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # [C, H, W]
+    for place, own in enumerate(parameters):
+        if own["type"] == "noise":
+            image = _noisy(image, own, stream, place)
+        else:
+            image = APPLY[str(own["type"])](image, own)
+    changed: NDArray[np.uint8] = image.numpy().transpose(1, 2, 0)
+    return changed
+
+
+def _noisy(image: Tensor, own: Mapping[str, Any], stream: Stream, place: int) -> Tensor:
+    colours = _colours(image)
+    values = normals(
+        seed=stream.seed,
+        model=stream.model,
+        shard=stream.shard,
+        first=stream.candidate,
+        count=1,
+        size=colours.numel(),
+        purpose=NOISE_PURPOSE + VARIANT_PURPOSES * stream.variant + place,
+    )
+    noise = values.reshape(colours.shape) * (255.0 * own["sd"])  # [C, H, W]
+    noisy = np.clip(np.rint(colours.numpy() + noise), 0, 255).astype(np.uint8)
+    return _with_alpha(torch.from_numpy(noisy), image)
 
 
 def _rotate(image: Tensor, own: Mapping[str, Any]) -> Tensor:

@@ -26,6 +26,8 @@ class Origin(NamedTuple):
     candidate: int
     label: int | None
     """What the generator was asked for; None where it takes no class."""
+    variant: int = 0
+    """Which of those that the transforms made of the drawn image."""
 
 
 class Redrawn(NamedTuple):
@@ -54,8 +56,15 @@ class Batch(Protocol):
         """[n]."""
 
 
-Ask = Callable[[str, NDArray[np.float32], NDArray[np.int64] | None], Batch]
-"""From the SHA-256 of a model, latents [n, size] and labels [n] to images; n is the full batch."""
+class Worker(Protocol):
+    """Who draws, and does what a job did to drawn images."""
+
+    def draw(self, model: str, z: NDArray[np.float32], labels: NDArray[np.int64] | None) -> Batch:
+        """From the SHA-256 of a model, latents [n, size] and labels [n] to images; n is the full
+        batch."""
+
+    def transform(self, origins: Sequence[Origin], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """From drawn images [n, H, W, C] of one model to what is delivered."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +77,21 @@ class Redrawing:
     latent_sizes: Mapping[str, int]
     """SHA-256 of each model → length of its latents."""
 
-    def draw(self, origins: Sequence[Origin], ask: Ask) -> Iterator[Redrawn]:
+    def draw(self, origins: Sequence[Origin], worker: Worker) -> Iterator[Redrawn]:
         """Each origin's pixels, model by model, in batches as large as the job's were."""
         shaped = shaping(self.sampling)
         for model in dict.fromkeys(origin.model for origin in origins):
             places = [k for k, origin in enumerate(origins) if origin.model == model]
             for start in range(0, len(places), self.batch):
                 some = places[start : start + self.batch]
-                yield from self._batch([origins[k] for k in some], some, shaped, ask)
+                yield from self._batch([origins[k] for k in some], some, shaped, worker)
 
     def _batch(
         self,
         origins: Sequence[Origin],
         places: Sequence[int],
         shaped: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-        ask: Ask,
+        worker: Worker,
     ) -> Iterator[Redrawn]:
         # A full batch, as a job's is: on some devices the pixels depend on its size.
         full = [*range(len(origins)), *[0] * (self.batch - len(origins))]
@@ -90,9 +99,10 @@ class Redrawing:
         labels = None
         if origins[0].label is not None:
             labels = np.array([origin.label for origin in origins], np.int64)[full]
-        made = ask(origins[0].model, z[full], labels)
+        made = worker.draw(origins[0].model, z[full], labels)
+        images = worker.transform(origins, made.pixels[: len(origins)])
         for row, place in enumerate(places):
-            yield Redrawn(place, made.pixels[row] if made.finite[row] else None)
+            yield Redrawn(place, images[row] if made.finite[row] else None)
 
     def _latent(self, origin: Origin) -> NDArray[np.float32]:
         return normal(
@@ -161,3 +171,5 @@ ENVIRONMENT = {
     "precision": "precision",
 }
 """What of an environment is compared."""
+TRANSFORMED = {**ENVIRONMENT, "torchvision": "torchvision"}
+"""The same of samples that were transformed."""

@@ -21,10 +21,16 @@ from models.spec import ImageShape
 
 MOST = 16
 """Transforms of one job."""
+MOST_VARIANTS = 100
+"""Of one drawn image."""
 PURPOSE = 256
 """Of the random numbers of the first transform; the next one has the next number."""
 DRAWS = 4
 """Random numbers of one transform of one sample."""
+NOISE_PURPOSE = PURPOSE + (1 << 16)
+"""Of the noise of the first transform; its strength is drawn elsewhere."""
+VARIANT_PURPOSES = 1 << 20
+"""From the streams of a variant of a drawn image to those of the next one."""
 Draws = Sequence[float]
 Parameters = dict[str, float | int | str]
 
@@ -196,9 +202,13 @@ def parameters_of(
     model: str,
     shard: int,
     candidate: int,
+    variant: int = 0,
 ) -> list[Parameters]:
     """What one sample gets of each transform, each with its `type`."""
-    draws = draws_of(len(transforms), seed=seed, model=model, shard=shard, first=candidate, count=1)
+    draws = draws_of(
+        len(transforms),
+        seed=seed, model=model, shard=shard, first=candidate, count=1, variant=variant,
+    )  # fmt: skip
     return [
         {"type": transform.type, **transform.parameters(own[0].tolist(), image)}
         for transform, own in zip(transforms, draws, strict=True)
@@ -206,14 +216,15 @@ def parameters_of(
 
 
 def draws_of(
-    places: int, *, seed: int, model: str, shard: int, first: int, count: int
+    places: int, *, seed: int, model: str, shard: int, first: int, count: int, variant: int = 0
 ) -> NDArray[np.float64]:
     """[places, count, DRAWS] in [0, 1): of a batch of candidates, for each transform."""
+    purpose = PURPOSE + VARIANT_PURPOSES * variant
     return np.stack(
         [
             uniforms(
                 seed=seed, model=model, shard=shard, first=first, count=count, size=DRAWS,
-                purpose=PURPOSE + place,
+                purpose=purpose + place,
             )
             for place in range(places)
         ]

@@ -35,6 +35,10 @@ BODIES: dict[str, dict[str, Any]] = {
         ],
         "samples_per_class": {"bag": 8, "coat": 8, "dress": 3},
         "encoding": {"format": "jpeg", "quality": 80},
+        "transforms": [
+            {"type": "noise", "sd": [0.05, 0.1]}, {"type": "rotate", "degrees": 20},
+            {"type": "crop_resize"}, {"type": "blur"},
+        ],
     },
 }  # fmt: skip
 

@@ -9,7 +9,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,8 @@ from app.errors import MissingObjectError, StorageFullError, SynthloomError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BUFFER_BYTES = 1 << 20
+_STEP_BYTES = 8 << 20
+_SYNC_BYTES = 64 << 20
 PART = ".part"
 """Ending of a file that is being written."""
 
@@ -42,6 +45,106 @@ class HashingWriter:
         return self._digest.hexdigest()
 
 
+class TrailingDigest:
+    """SHA-256 of a file that still grows, from one position on, computed behind its end.
+
+    The content is read again, out of the page cache: what was corrected meanwhile counts.
+    """
+
+    def __init__(self, descriptor: int, start: int, thread: Executor) -> None:
+        self._descriptor = descriptor
+        self._at = start
+        self._thread = thread
+        self._last: Future[None] | None = None
+        self._digest = hashlib.sha256()
+
+    def follow(self, end: int) -> None:
+        """What stands before `end` will not change any more: take it in, some time soon."""
+        self._last = self._thread.submit(self._read, end)
+
+    def hexdigest(self) -> str:
+        """Of what may be taken in; waits for it. Raises OSError when it can't be read."""
+        if self._last is not None:
+            self._last.result()
+        return self._digest.hexdigest()
+
+    def _read(self, end: int) -> None:
+        while self._at < end:
+            chunk = os.pread(self._descriptor, min(_BUFFER_BYTES, end - self._at), self._at)
+            if not chunk:
+                raise OSError(errno.EIO, "a file is shorter than what was written to it")
+            self._digest.update(chunk)
+            self._at += len(chunk)
+
+
+class LargeWriter(HashingWriter):
+    """The same for a file of many gigabytes, some of which may be corrected once.
+
+    Threads that stay behind its end compute the hash and push what is written to the disk, so
+    that neither waits for the other, nor the end of the file for either.
+    """
+
+    def __init__(self, file: BinaryIO, stack: ExitStack) -> None:
+        super().__init__(file)
+        self._descriptor = file.fileno()
+        self._threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3)]
+        # Entered last, so done first: what nobody waits for any more is not begun.
+        stack.callback(self._withdraw)
+        self._whole = TrailingDigest(self._descriptor, 0, self._threads[0])
+        self._synced: Future[None] | None = None
+        self._told = self._syncing = 0
+        self._held = False
+
+    def write(self, chunk: bytes | bytearray | memoryview) -> int:
+        """Append; returns the number of bytes."""
+        self._file.write(chunk)
+        self.bytes += len(chunk)
+        if self.bytes - self._told >= _STEP_BYTES:
+            self._tell()
+        return len(chunk)
+
+    def hold(self, position: int) -> TrailingDigest:
+        """What stands from `position` on may still be corrected.
+
+        Returns a digest of what is written from now on.
+        """
+        self._whole.follow(position)
+        self._held = True
+        return TrailingDigest(self._descriptor, self.bytes, self._threads[1])
+
+    def settle(self, position: int, correction: bytes) -> None:
+        """Write over what stands at `position`; then nothing will be corrected any more."""
+        self._file.flush()
+        os.pwrite(self._descriptor, correction, position)
+        self._held = False
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was written."""
+        return self._whole.hexdigest()
+
+    def finish(self) -> None:
+        """Take in what is left, before the file is closed. Raises OSError."""
+        self._tell()
+        self._whole.hexdigest()
+        if self._synced is not None:
+            self._synced.result()
+
+    def _tell(self) -> None:
+        self._told = self.bytes
+        self._file.flush()
+        if not self._held:
+            self._whole.follow(self.bytes)
+        idle = self._synced is None or self._synced.done()
+        if idle and self.bytes - self._syncing >= _SYNC_BYTES:
+            self._syncing = self.bytes
+            self._synced = self._threads[2].submit(os.fdatasync, self._descriptor)
+
+    def _withdraw(self) -> None:
+        for thread in self._threads:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+
 class LocalStorage:
     """Objects as files below one folder. Keys are made by us: names of users never become paths."""
 
@@ -54,11 +157,24 @@ class LocalStorage:
 
         Whatever goes wrong leaves no object, and a full disk is a StorageFullError.
         """
+        with self._stored(key) as file:
+            yield HashingWriter(file)
+
+    @contextmanager
+    def create_large(self, key: str) -> Iterator[LargeWriter]:
+        """The same for an object of many gigabytes."""
+        with self._stored(key) as file, ExitStack() as stack:
+            writer = LargeWriter(file, stack)
+            yield writer
+            writer.finish()
+
+    @contextmanager
+    def _stored(self, key: str) -> Iterator[BinaryIO]:
         path = self.path(key)
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
         try:
             with _open_new(part) as file:
-                yield HashingWriter(file)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
@@ -142,9 +258,9 @@ def _open_new(path: Path) -> BinaryIO:
     for _ in range(3):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            return path.open("xb", buffering=_BUFFER_BYTES)
+            return path.open("x+b", buffering=_BUFFER_BYTES)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("xb", buffering=_BUFFER_BYTES)
+    return path.open("x+b", buffering=_BUFFER_BYTES)
 
 
 def _sync_folder(folder: Path) -> None:

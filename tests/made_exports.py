@@ -36,9 +36,9 @@ class Made:
     rows: list[StoredRow]
     pixels: Pixels
 
-    def read_rows(self, after: int, limit: int) -> Sequence[StoredRow]:
+    def read_rows(self, after: int, limit: int) -> Sequence[SampleRow]:
         """As the database answers."""
-        return self.rows[after + 1 : after + 1 + limit]
+        return [found.row for found in self.rows[after + 1 : after + 1 + limit]]
 
     def samples(self) -> list[Stored]:
         """Every sample, shard by shard."""
@@ -46,9 +46,9 @@ class Made:
 
     def export(self, asked: Kept) -> bytes:
         """An archive of that format."""
-        out = io.BytesIO()
-        write_export(out, format_of(asked), self.plan, ["MIT"], self.samples())
-        return out.getvalue()
+        with self.storage.create_large("archives/export") as writer:
+            write_export(writer, format_of(asked), self.plan, ["MIT"], self.samples())
+        return self.storage.read("archives/export")
 
     def folders(self, metadata: bool = False) -> bytes:
         """An archive of class folders."""

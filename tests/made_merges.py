@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,9 +56,10 @@ class Merged:
 
     def export(self, name: str) -> bytes:
         """An archive of that format."""
-        out, samples = io.BytesIO(), self.made.samples()
-        write_export(out, format_of({"type": name}), self.plan, ["MIT"], samples, self.real)
-        return out.getvalue()
+        storage, samples = self.made.storage, self.made.samples()
+        with storage.create_large("export") as writer:
+            write_export(writer, format_of({"type": name}), self.plan, ["MIT"], samples, self.real)
+        return storage.read("export")
 
     def imagefolder(self) -> bytes:
         """The archive of class folders."""

@@ -48,6 +48,17 @@ class DatabaseRows:
             if shard in shards  # swept in between otherwise
         ]
 
+    def samples(self, session: Session, after: int, limit: int) -> list[SampleRow]:
+        """The same of all cells, without what shards say of them: faster, for who reads all."""
+        table = Sample.__table__.c
+        query = (
+            sa.select(*(table[name] for name in FIELDS))
+            .where(table.job_number == self.job_number, table.index > after)
+            .order_by(table.index)
+            .limit(limit)
+        )
+        return list(map(SampleRow._make, session.execute(query)))
+
     def _stored_shards(self, session: Session, indices: set[int]) -> dict[int, tuple[str, Any]]:
         if not indices:
             return {}

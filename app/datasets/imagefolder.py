@@ -14,11 +14,12 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from io import BufferedReader
 from typing import BinaryIO, cast
 
 from app.datasets.document import dataset_document
-from app.datasets.exports.content import ShardFile
+from app.datasets.exports.content import ShardFile, ahead
 from app.datasets.manifest import Layout
 from app.datasets.members import CHECKSUMS, DESCRIPTION
 from app.datasets.merging.attribution import ATTRIBUTION, attribution
@@ -56,9 +57,10 @@ def write_imagefolder(
     """
     archive = ZipWriter(writer)
     try:
-        for shard in shards:
+        for shard, _ in ahead(shards, partial(_check, storage)):
             keep_going()
-            _append(archive, storage, shard)
+            with storage.open(shard.object_key) as file:
+                archive.add_archive(file)
         for chunk in _chunks(real):
             archive.add_all([row.file for row in chunk.rows], chunk.files)
         close_imagefolder(archive, plan, licences, digests, keep_going, beside, real)
@@ -109,14 +111,13 @@ def _chunks(real: RealImages | None) -> Iterator[RealChunk]:
         yield from real.chunks(split)
 
 
-def _append(archive: ZipWriter, storage: LocalStorage, shard: ShardFile) -> None:
+def _check(storage: LocalStorage, shard: ShardFile) -> None:
     with storage.open(shard.object_key) as file:
         if hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest() != shard.sha256:
             raise DamagedShardError(
                 "A shard on the disk has changed since it was written. Check the disk, then "
                 "submit the job again."
             )
-        archive.add_archive(file)
 
 
 def _write_sums(

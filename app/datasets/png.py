@@ -24,6 +24,8 @@ _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # greyscale, truecolour, truecolour with alp
 _DATA = b"IDAT"
 _DATA_CRC = zlib.crc32(_DATA)
 _END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
+_BESIDE = (b"iTXt", b"caBX")
+"""Chunks that may stand before the pixels: the mark, and a C2PA manifest."""
 _TEXT = b"iTXtXML:com.adobe.xmp\0\0\0\0\0"
 """A chunk's type, and before its text: keyword, not compressed, no language, no translation."""
 
@@ -50,6 +52,48 @@ def encode_batch(pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = No
     return [
         _file(head + _text(packet), image) for packet, image in zip(packets, filtered, strict=True)
     ]
+
+
+def decode_batch(files: Sequence[bytes], shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
+    """uint8 [N,H,W,C] of files that `encode_batch` wrote; None if one of them was not.
+
+    shape: H, W, C of each. One prefix sum a batch undoes the filter, so it takes a small part of
+    what a reader of any PNG takes.
+    """
+    height, width, channels = shape
+    head = _header(width, height, channels)
+    stride = 1 + width * channels
+    rows = np.empty((len(files), height, stride), np.uint8)
+    for image, file in zip(rows, files, strict=True):
+        content = _filtered(file, head, height * stride)
+        if content is None:
+            return None
+        image[:] = np.frombuffer(content, np.uint8).reshape(height, stride)
+    if (rows[:, :, 0] != _UP).any():
+        return None
+    pixels = np.add.accumulate(rows[:, :, 1:], axis=1, dtype=np.uint8)
+    return pixels.reshape(len(files), height, width, channels)
+
+
+def _filtered(file: bytes, head: bytes, size: int) -> bytes | bytearray | None:
+    """The content of the one IDAT of a file, `size` bytes; None where the file is another one."""
+    if not (file.startswith(head) and file.endswith(_END)):
+        return None
+    at = len(head)
+    while file[at + 4 : at + 8] in _BESIDE:
+        at += 12 + int.from_bytes(file[at : at + 4], "big")
+    end = len(file) - len(_END) - 4
+    data = file[at + 8 : end]
+    if (
+        file[at : at + 8] != len(data).to_bytes(4, "big") + _DATA
+        or deflate.crc32(data, _DATA_CRC).to_bytes(4, "big") != file[end : end + 4]
+    ):
+        return None
+    try:
+        content: bytes | bytearray = deflate.zlib_decompress(data, size)
+    except deflate.DeflateError:
+        return None
+    return content if len(content) == size else None
 
 
 def _header(width: int, height: int, channels: int) -> bytes:

@@ -17,9 +17,10 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Reading:
     """Samples that only an index tells of."""
     decoded: int = 0
 
-    @property
+    @cached_property
     def stride(self) -> int:
         """Of so many samples one is decoded."""
         return max(1, -(-self.plan.samples // MOST_DECODED))
@@ -152,16 +153,17 @@ def _tar_files(path: Path, reading: Reading) -> None:
 
 
 def _tar_file(stream: BinaryIO, reading: Reading) -> None:
-    image = b""
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
+    image: IO[bytes] = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
         for entry in archive:
+            cast("Any", archive).members.clear()  # it would keep them all
             file = archive.extractfile(entry)
             if file is None:
                 raise DamagedError(f"it holds {entry.name!a}, which is no file")
             if entry.name.endswith(_IMAGES):
-                image = file.read()
+                image = file
             elif entry.name.endswith(".cls") and reading.count(int(file.read())):
-                reading.decode(image)
+                reading.decode(image.read())
 
 
 def _tables(path: Path, reading: Reading) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import struct
 import tempfile
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
+
+import deflate
+import numpy as np
+from numpy.typing import NDArray
 
 _FIELDS = struct.Struct("<HHHHIIIH")
 """What both headers of a member share, from the flags to the length of its name."""
@@ -52,7 +55,7 @@ class ZipWriter:
 
     def add(self, name: str, payload: bytes) -> int:
         """Append a member; returns the position of its first payload byte."""
-        self._begin(name, zlib.crc32(payload), len(payload))
+        self._begin(name, deflate.crc32(payload), len(payload))
         start = self._position
         self._write(payload)
         return start
@@ -67,7 +70,7 @@ class ZipWriter:
         starts: list[int] = []
         at = self._position
         for name, payload in zip(names, payloads, strict=True):
-            local, record = _headers(name, zlib.crc32(payload), len(payload))
+            local, record = _headers(name, deflate.crc32(payload), len(payload))
             records.append(_at(record, at))
             at += len(local)
             starts.append(at)
@@ -82,17 +85,35 @@ class ZipWriter:
         """Append a member from a seekable file, read twice: its checksum stands before it."""
         crc, size = 0, 0
         for chunk in _chunks(file):
-            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+            crc, size = deflate.crc32(chunk, crc), size + len(chunk)
         self.add_spooled(name, file, crc, size)
 
     def add_spooled(self, name: str, file: BinaryIO, crc: int, size: int) -> None:
         """The same of a file whose checksum and length are known: it is read once."""
-        if size >= _MASK32:
-            self._begin_large(name, crc, size)
-        else:
-            self._begin(name, crc, size)
+        local, record = _any_headers(name, crc, size, self._position)
+        self._write(local)
         for chunk in _chunks(file):
             self._write(chunk)
+        self._list(record)
+
+    def reserve(self, name: str, large: bool) -> int:
+        """Room for the header of a member whose payload follows by `append`; its position.
+
+        large: the payload will have 4 GiB or more. What `header` returns belongs into this place.
+        """
+        position = self._position
+        self._write(_any_headers(name, 0, _MASK32 if large else 0, position)[0])
+        return position
+
+    def append(self, chunk: bytes) -> None:
+        """More of the payload of the member that a place was reserved for."""
+        self._write(chunk)
+
+    def header(self, name: str, position: int, crc: int, size: int) -> bytes:
+        """The header that stands at `position`, now that the payload is there; lists the member."""
+        local, record = _any_headers(name, crc, size, position)
+        self._list(record)
+        return local
 
     def add_archive(self, file: BinaryIO) -> int:
         """Append every member of an archive that this class wrote, bytes as they lie.
@@ -139,23 +160,11 @@ class ZipWriter:
 
     def _begin(self, name: str, crc: int, size: int) -> None:
         local, record = _headers(name, crc, size)
-        self._directory.write(_at(record, self._position))
+        self._list(_at(record, self._position))
         self._write(local)
-        self.entries += 1
 
-    def _begin_large(self, name: str, crc: int, size: int) -> None:
-        """A member of 4 GiB and more: both lengths and the position are in extra fields."""
-        encoded = name.encode()
-        fields = _FIELDS.pack(_UTF8, 0, 0, _DOS_EPOCH, crc, _MASK32, _MASK32, len(encoded))
-        needs = struct.pack("<H", 45)
-        extra = struct.pack("<HHQQQ", 1, 24, size, size, self._position)
-        self._directory.write(
-            _CENTRAL_HEAD[:6] + needs + fields + struct.pack("<H", len(extra))
-            + _CENTRAL_TAIL[2:-4] + b"\xff\xff\xff\xff" + encoded + extra
-        )  # fmt: skip
-        extra = struct.pack("<HHQQ", 1, 16, size, size)
-        self._write(_LOCAL_SIGNATURE + needs + fields + struct.pack("<H", len(extra)))
-        self._write(encoded + extra)
+    def _list(self, record: bytes) -> None:
+        self._directory.write(record)
         self.entries += 1
 
     def _write(self, chunk: bytes) -> None:
@@ -170,6 +179,25 @@ class ZipWriter:
             )
         )
         self._write(_ZIP64_LOCATOR.pack(b"PK\x06\x07", 0, end, 1))
+
+
+def _any_headers(name: str, crc: int, size: int, position: int) -> tuple[bytes, bytes]:
+    """The local header and the central record of a member of any size, at `position`."""
+    if size < _MASK32:
+        local, record = _headers(name, crc, size)
+        return local, _at(record, position)
+    # Both lengths and the position are in extra fields.
+    encoded = name.encode()
+    fields = _FIELDS.pack(_UTF8, 0, 0, _DOS_EPOCH, crc, _MASK32, _MASK32, len(encoded))
+    needs = struct.pack("<H", 45)
+    extra = struct.pack("<HHQQQ", 1, 24, size, size, position)
+    record = (
+        _CENTRAL_HEAD[:6] + needs + fields + struct.pack("<H", len(extra))
+        + _CENTRAL_TAIL[2:-4] + b"\xff\xff\xff\xff" + encoded + extra
+    )  # fmt: skip
+    extra = struct.pack("<HHQQ", 1, 16, size, size)
+    local = _LOCAL_SIGNATURE + needs + fields + struct.pack("<H", len(extra)) + encoded + extra
+    return local, record
 
 
 def _headers(name: str, crc: int, size: int) -> tuple[bytes, bytes]:
@@ -196,6 +224,42 @@ def _at(record: bytes, position: int) -> bytes:
 
 def _shifted(directory: bytes, base: int) -> Iterator[bytes]:
     """The records of a central directory, moved by `base`."""
+    starts = _starts(directory)
+    if starts is None:
+        yield from _shifted_singly(directory, base)
+        return
+    moved = np.frombuffer(directory, np.uint8).copy()
+    places = starts[:, None] + np.arange(42, 46)  # [n, 4]: bytes of the positions
+    positions = moved[places].view("<u4")[:, 0].astype(np.int64) + base
+    if len(positions) and positions.max() >= _MASK32:
+        yield from _shifted_singly(directory, base)
+        return
+    moved[places] = positions.astype("<u4")[:, None].view(np.uint8)
+    yield moved.tobytes()
+
+
+def _starts(directory: bytes) -> NDArray[np.int64] | None:
+    """int64 [n]: where each record begins; None where that does not follow from signatures.
+
+    The same four bytes may stand in a name or a checksum, so each record must end where the next
+    one begins.
+    """
+    content = np.frombuffer(directory, np.uint8)
+    if len(content) < _CENTRAL_BYTES:
+        return None
+    first, second, third, fourth = _CENTRAL_SIGNATURE
+    starts = np.flatnonzero(content[:-3] == first)
+    for offset, byte in enumerate((second, third, fourth), 1):
+        starts = starts[content[starts + offset] == byte]
+    if not len(starts) or starts[-1] + _CENTRAL_BYTES > len(content):
+        return None
+    lengths = content[starts + 28].astype(np.int64) + 256 * content[starts + 29].astype(np.int64)
+    ends = starts + _CENTRAL_BYTES + lengths
+    whole = starts[0] == 0 and ends[-1] == len(content) and (ends[:-1] == starts[1:]).all()
+    return starts if whole else None
+
+
+def _shifted_singly(directory: bytes, base: int) -> Iterator[bytes]:
     at = 0
     while at < len(directory):
         if directory[at : at + 4] != _CENTRAL_SIGNATURE:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app.db.tables import Archive, Job, Sample, Shard
 from app.errors import NotCancellableError
-from app.jobs import finalize, lifecycle, work
+from app.jobs import archiving, lifecycle, work
 from app.jobs.sweep import sweep_ended_jobs
 from app.jobs.work import WorkerStoppingError
 from app.storage import LocalStorage
@@ -71,7 +71,7 @@ def test_cancelled_while_its_archive_is_built(
     job = local.submit({"bag": 60})
     local.run_shards(job)
     assert local.state(job) == "finalizing"
-    monkeypatch.setattr(finalize, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(archiving, "_LOOK_SECONDS", 0.0)
     read, cancelled = LocalStorage.open, threading.Event()
 
     def open_and_cancel(storage: LocalStorage, key: str) -> object:

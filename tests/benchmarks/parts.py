@@ -22,7 +22,7 @@ def png_over_pillow() -> dict[str, float]:
     """Images per second of the batch encoder over Pillow at level 1, one thread and two."""
     figures: dict[str, float] = {}
     for name, shape in {"28x28": (28, 28, 1), "32x32_rgb": (32, 32, 3)}.items():
-        pixels = _natural(shape)
+        pixels = natural(shape)
         for threads in (1, 2):
             ours, theirs = [], []
             for _ in range(5):
@@ -34,7 +34,7 @@ def png_over_pillow() -> dict[str, float]:
     return figures
 
 
-def _natural(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def natural(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Smooth shapes with a little noise: neither blank nor incompressible."""
     random = np.random.default_rng(0)
     small = random.integers(0, 256, (BATCH, shape[0] // 4, shape[1] // 4, shape[2]))

@@ -52,6 +52,33 @@ def test_what_was_written_is_read(chunks: list[bytes], offset: int, length: int)
         assert storage.read("jobs/a/x", offset, length) == content[offset : offset + length]
 
 
+def test_a_large_object_is_hashed_as_it_is_corrected(storage: LocalStorage) -> None:
+    first, second, third = os.urandom(9 << 20), os.urandom(17 << 20), os.urandom(5)
+    with storage.create_large("jobs/a/x") as writer:
+        writer.write(first)
+        writer.write(b"head")
+        own = writer.hold(len(first))
+        writer.write(second)
+        writer.settle(len(first), b"HEAD")
+        own.follow(writer.bytes)
+        writer.write(third)
+    whole = first + b"HEAD" + second + third
+    assert storage.read("jobs/a/x") == whole
+    assert writer.sha256 == hashlib.sha256(whole).hexdigest()
+    assert own.hexdigest() == hashlib.sha256(second).hexdigest()
+
+
+def test_a_failure_in_a_large_object_leaves_nothing(storage: LocalStorage) -> None:
+    def fail() -> None:
+        with storage.create_large("jobs/a/x") as writer:
+            writer.write(bytes(20 << 20))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(storage.list("jobs")) == []
+
+
 def test_an_object_is_not_there_before_it_is_whole(storage: LocalStorage) -> None:
     with storage.create("jobs/a/x") as writer:
         writer.write(b"half")

@@ -87,6 +87,37 @@ def test_a_file_is_added_like_its_bytes() -> None:
     assert sink.getvalue() == archive([("sums", payload)])
 
 
+@pytest.mark.parametrize("size", [7, 2**32 + 5])
+def test_a_reserved_header_is_that_of_a_spooled_member(size: int) -> None:
+    """Its payload is not written here: only where it would stand counts."""
+    sink = io.BytesIO()
+    writer = ZipWriter(sink)
+    writer.add("before", b"1")
+    place = writer.reserve("images.npy", large=size > 2**32)
+    header = writer.header("images.npy", place, 0x01020304, size)
+    assert len(header) == len(sink.getvalue()) - place
+    writer.close()
+    spooled = io.BytesIO()
+    other = ZipWriter(spooled)
+    other.add("before", b"1")
+    other.add_spooled("images.npy", io.BytesIO(), 0x01020304, size)
+    other.close()
+    found = bytearray(sink.getvalue())
+    found[place : place + len(header)] = header
+    assert bytes(found) == spooled.getvalue()
+
+
+def test_records_are_told_from_what_looks_like_one() -> None:
+    """A signature in a name: the directory is read record by record then."""
+    files = [("PK\x01\x02" * 20, b"a"), ("b", b"PK\x01\x02")]
+    sink = io.BytesIO()
+    writer = ZipWriter(sink)
+    writer.add("first", b"1")
+    writer.add_archive(io.BytesIO(archive(files)))
+    writer.close()
+    assert sink.getvalue() == archive([("first", b"1"), *files])
+
+
 def without_end(content: bytes) -> bytes:
     return content[:-1]
 

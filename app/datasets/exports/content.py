@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.manifest import SampleRow, StoredRow
+from app.datasets.manifest import SampleRow
 from app.errors import DamagedShardError
 from app.jobs.plan import Plan
 from app.storage import LocalStorage
 
-ReadRows = Callable[[int, int], Sequence[StoredRow]]
+_SAMPLE_BYTES = 64 << 10
+_FILE_BYTES = 64 << 20
+Found = TypeVar("Found")
+ReadRows = Callable[[int, int], Sequence[SampleRow]]
 """At most so many rows with an index above the first argument, in order of index."""
 
 
@@ -41,19 +47,38 @@ def stored(
 ) -> Iterator[Stored]:
     """Every sample, one shard at a time, in order of index.
 
-    A shard is read whole: it holds no more than 64 MiB of pixels. Raises DamagedShardError when
-    its file is not the one that was stored, or its rows are not all there.
+    A shard is read whole, and the next one meanwhile: it holds no more than 64 MiB of pixels.
+    Raises DamagedShardError when its file is not the one that was stored, or its rows are not all
+    there.
     """
-    for number, shard in enumerate(shards):
+    contents = ahead(shards, lambda shard: checked(storage, shard))
+    for number, (_, content) in enumerate(contents):
         first, end = plan.start(number), plan.start(number + 1)
-        content = checked(storage, shard)
-        rows = [found.row for found in read_rows(first - 1, end - first)]
+        rows = list(read_rows(first - 1, end - first))
         if [row.sample for row in rows] != list(range(first, end)):
             raise DamagedShardError(
                 f"Rows of the manifest are missing between {first} and {end - 1}. Check the "
                 "database, then submit the job again."
             )
         yield Stored(rows, [content[row.offset : row.offset + row.length] for row in rows])
+
+
+def ahead(
+    shards: Iterable[ShardFile], look: Callable[[ShardFile], Found]
+) -> Iterator[tuple[ShardFile, Found]]:
+    """Each shard and what `look` finds in it, one shard ahead of its reader in a thread.
+
+    Hashing takes as long as writing, and leaves the interpreter to others.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        waiting: deque[tuple[ShardFile, Future[Found]]] = deque()
+        for shard in shards:
+            waiting.append((shard, thread.submit(look, shard)))
+            if len(waiting) > 1:
+                earlier, found = waiting.popleft()
+                yield earlier, found.result()
+        for shard, found in waiting:
+            yield shard, found.result()
 
 
 def checked(storage: LocalStorage, shard: ShardFile) -> bytes:
@@ -65,6 +90,11 @@ def checked(storage: LocalStorage, shard: ShardFile) -> bytes:
             "submit the job again."
         )
     return content
+
+
+def most_bytes(plan: Plan, samples: int) -> int:
+    """What a file of so many samples has at most, with all that is said of them: generously."""
+    return min(samples, plan.samples) * (2 * plan.image.bytes + _SAMPLE_BYTES) + _FILE_BYTES
 
 
 def piece_count(samples: int, size: int) -> int:

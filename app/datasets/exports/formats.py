@@ -15,9 +15,9 @@ from app.datasets.exports.parquet_dataset import write_parquet
 from app.datasets.exports.webdataset import Cut, write_webdataset
 from app.datasets.merging.attribution import ATTRIBUTION, attribution
 from app.datasets.merging.images import RealImages
-from app.datasets.zip_writer import Sink
 from app.jobs.formats import Format, ImageFolder, Npz, Parquet, WebDataset
 from app.jobs.plan import Plan
+from app.storage import LargeWriter
 
 IMAGEFOLDER: Final = "imagefolder"
 
@@ -51,7 +51,7 @@ def samples_a_file(plan: Plan) -> int:
 
 
 def write_export(
-    sink: Sink,
+    sink: LargeWriter,
     export: Format,
     plan: Plan,
     licences: Sequence[str],

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from app.datasets.decoding import decode
+from app.datasets.decoding import decode_all
 from app.datasets.exports.container import Container, Spool
 from app.datasets.exports.content import Stored
 from app.datasets.merging.arrays import (
@@ -29,6 +29,8 @@ from app.datasets.merging.images import RealImages
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
+_DECODED_AT_A_TIME = 64
+
 
 def write_npz(
     container: Container, plan: Plan, samples: Iterable[Stored], real: RealImages | None = None
@@ -40,8 +42,10 @@ def write_npz(
     candidates = np.empty(plan.samples, np.int64)
     label_of = np.array([cell.label for cell in plan.cells], np.int64)
     done = 0
-    with container.part(f"{prefix}images.npy") as spool:
-        spool.write(header(plan, plan.samples + added))
+    head = header(plan, plan.samples + added)
+    size = len(head) + (plan.samples + added) * plan.image.bytes
+    with container.part(f"{prefix}images.npy", size, size) as spool:
+        spool.write(head)
         for part in samples:
             end = done + len(part.rows)
             labels[done:end] = label_of[[row.cell for row in part.rows]]
@@ -62,5 +66,7 @@ def write_npz(
 
 
 def _write_pixels(spool: Spool, plan: Plan, part: Stored) -> None:
-    for file in part.files:
-        spool.write(decode(file, plan.encoding, plan.image).tobytes())
+    for start in range(0, len(part.files), _DECODED_AT_A_TIME):
+        files = part.files[start : start + _DECODED_AT_A_TIME]
+        pixels = decode_all(files, plan.encoding, plan.image)
+        spool.write(pixels.tobytes())

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from app.datasets.exports.card import dataset_card
 from app.datasets.exports.container import Container
-from app.datasets.exports.content import Stored, piece_count, pieces
+from app.datasets.exports.content import Stored, most_bytes, piece_count, pieces
 from app.datasets.merging.images import RealImages
 from app.datasets.merging.tables import write_tables
 from app.datasets.parquet import columns_of, schema, table, writing
@@ -49,7 +49,7 @@ def write_parquet(
     group = max(1, min(ROWS_A_GROUP, _GROUP_BYTES // plan.image.bytes))
     for number, parts in pieces(samples, samples_a_file):
         with (
-            container.part(names[number]) as spool,
+            container.part(names[number], most_bytes(plan, samples_a_file)) as spool,
             parquet.ParquetWriter(spool, columns, **writing()) as writer,
         ):
             for part in parts:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.exports.container import Container
-from app.datasets.exports.content import Stored, by_number, pieces
+from app.datasets.exports.content import Stored, by_number, most_bytes, pieces
 from app.datasets.exports.ustar import BLOCK, END, members
 from app.datasets.manifest import SampleRow
 from app.datasets.merging.images import RealImages
@@ -51,10 +51,12 @@ def write_webdataset(
     fields = _Fields(plan)
     files: list[dict[str, object]] = []
     by_bytes = cut.bytes is not None
+    most = most_bytes(plan, cut.samples if cut.bytes is None else 1)
+    most = max(most, cut.bytes or 0)
     room = cut.samples if cut.bytes is None else cut.bytes - len(END)
     for number, parts in pieces(samples, room, fields.weights if by_bytes else by_number):
         name, count = f"train-{number:06d}.tar", 0
-        with container.part(name) as spool:
+        with container.part(name, most) as spool:
             for part in parts:
                 spool.write(members(*fields.of(part)))
                 count += len(part.rows)

@@ -48,8 +48,10 @@ def prefix_of(real: RealImages | None, split: Split) -> str:
 def write_arrays(container: Container, real: RealImages, split: Split) -> None:
     """Add the arrays of a split in which there are real images only."""
     prefix, count = prefix_of(real, split), real.count(split)
-    with container.part(f"{prefix}images.npy") as spool:
-        spool.write(header(real.plan, count))
+    head = header(real.plan, count)
+    size = len(head) + count * real.plan.image.bytes
+    with container.part(f"{prefix}images.npy", size, size) as spool:
+        spool.write(head)
         rows = write_pixels(spool, real, split)
     container.add(f"{prefix}labels.npy", array(rows.labels))
     container.add(f"{prefix}index.npy", array(rows.index))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.datasets.exports.container import Container
+from app.datasets.exports.container import UNKNOWN_BYTES, Container
 from app.datasets.merging.images import RealChunk, RealImages
 from app.datasets.parquet import schema, writing
 from app.jobs.merge import REAL
@@ -28,7 +28,7 @@ def write_tables(
     for number, piece in enumerate(real.pieces(split, images_a_file), numbers[0]):
         name = f"data/{split}-{number:05d}-of-{numbers[1]:05d}.parquet"
         with (
-            container.part(name) as spool,
+            container.part(name, UNKNOWN_BYTES) as spool,
             parquet.ParquetWriter(spool, columns, **writing()) as writer,
         ):
             for chunk in piece:

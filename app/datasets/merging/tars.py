@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from app.datasets.exports.container import Container
+from app.datasets.exports.container import UNKNOWN_BYTES, Container
 from app.datasets.exports.ustar import END, members
 from app.datasets.merging.images import RealChunk, RealImages
 from app.datasets.merging.rows import RealRow
@@ -23,7 +23,7 @@ def write_tars(
     files: list[dict[str, object]] = []
     for number, piece in enumerate(real.pieces(split, images_a_file), first):
         name, count = f"{split}-{number:06d}.tar", 0
-        with container.part(name) as spool:
+        with container.part(name, UNKNOWN_BYTES) as spool:
             for chunk in piece:
                 spool.write(members(*_fields(real, chunk)))
                 count += len(chunk.rows)

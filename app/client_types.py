@@ -355,6 +355,8 @@ class JobRequest(TypedDict, total=False):
     encoding: str | dict[str, Any]
     marked: bool
     """Whether image files say that they are synthetic, and which sample they are."""
+    c2pa: bool
+    """Whether image files are signed with the server's C2PA certificate."""
     formats: list[str | dict[str, Any]]
     """Names, or formats with options: `{"type": "webdataset", "shard_samples": 1000}`."""
     report: dict[str, Any]

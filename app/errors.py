@@ -112,6 +112,12 @@ class SamplesNotReadyError(ConflictError):
     slug, title = "samples-not-ready", "The job has no samples to draw again"
 
 
+class SigningNotSetUpError(ConflictError):
+    """This server has no certificate to sign images with."""
+
+    slug, title = "signing-not-set-up", "Images can't be signed here"
+
+
 class ModelGoneError(ConflictError):
     """The model that drew the samples was deleted; `models` names it."""
 
@@ -335,6 +341,12 @@ class PoisonRunError(JobError):
     """A training or an evaluation has ended its process or its worker too often."""
 
     slug, title = "run-gave-up", "The training or evaluation ended without a word too often"
+
+
+class SigningError(JobError):
+    """A worker can't sign the images of a job that asks for it."""
+
+    slug, title = "signing-failed", "The images can't be signed"
 
 
 class DamagedShardError(JobError):

@@ -32,8 +32,9 @@ from app.api import (
     samples,
     trainings,
 )
-from app.api.services import Services
+from app.api.services import Services, signing_by
 from app.api.uploads import prepare_uploads
+from app.datasets.signing import Signing
 from app.db.migrate import check
 from app.db.session import create_engine
 from app.jobs.dispatch import Dispatcher
@@ -53,14 +54,17 @@ class State(TypedDict):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application for these settings. Nothing is opened before its lifespan begins."""
+    """The ASGI application for these settings. Nothing is opened before its lifespan begins.
+
+    Raises ConfigurationError where nothing can be signed with the certificate that they name.
+    """
     app = FastAPIOffline(
         redoc_url=None,
         redirect_slashes=False,  # a redirect repeats the Host header, which anyone can forge
         title="Synthloom",
         version=version("synthloom"),
         description=DESCRIPTION,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, signing_by(settings)),
         responses=problems.RESPONSES,
         swagger_ui_parameters={"persistAuthorization": True},
     )
@@ -74,14 +78,20 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+def _lifespan(
+    settings: Settings, signing: Signing | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         database = create_engine(settings.sqlalchemy_url)
         check(database)
         prepare_uploads(settings.data_dir, settings.objects_dir)
         services = Services(
-            settings, database, LocalStorage(settings.objects_dir), Dispatcher(database)
+            settings,
+            database,
+            LocalStorage(settings.objects_dir),
+            Dispatcher(database),
+            signing=signing,
         )
         try:
             yield {"services": services}

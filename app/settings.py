@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Precision = Literal["float32", "bfloat16"]
+C2paAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 _PREFIX = "SYNTHLOOM_"
 _OF_CLIENTS = {"SYNTHLOOM_SERVER"}
@@ -64,6 +65,16 @@ class Settings(BaseSettings):
     webhook_backoff_seconds: float = Field(default=5.0, ge=0.01, le=3600.0)
     """Wait before the second try of a webhook; three times as long before each further one, at
     most six hours."""
+
+    c2pa_certificate: Path | None = None
+    """PEM file with the certificate that images are signed with where a job asks for it, and the
+    rest of its chain behind it. The server and each worker read it when they start."""
+
+    c2pa_key: Path | None = None
+    """PEM file with the private key of that certificate, PKCS #8 without a password."""
+
+    c2pa_algorithm: C2paAlgorithm = "es256"
+    """How images are signed; what the key is for."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where generators run. `auto` takes CUDA, then MPS, then the CPU."""

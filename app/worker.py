@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_fixed
 
 from app import catalogue, deletion
+from app.datasets.signing import signing_of
 from app.db.migrate import check
 from app.db.session import connection_name, create_engine, now, transaction
 from app.db.tables import Model, Worker
@@ -232,6 +233,7 @@ def build_context(
         encoders=ThreadPoolExecutor(settings.encode_threads, thread_name_prefix="encode"),
         changes=_changes,
         evaluate=evaluate_job,
+        signing=signing_of(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_algorithm),
     )
 
 

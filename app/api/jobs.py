@@ -19,7 +19,7 @@ from app.api.job_view import JobView, view_of
 from app.api.planning import plan_of
 from app.api.services import Provided, Services, Tenant
 from app.api.strict import StrictRoute
-from app.datasets import marks, real
+from app.datasets import marks, real, signing
 from app.datasets.rows import place_of_rows
 from app.db.session import storable
 from app.db.tables import TERMINAL, Job
@@ -28,6 +28,7 @@ from app.errors import (
     IdempotencyKeyReusedError,
     MalformedRequestError,
     NotFoundError,
+    SigningNotSetUpError,
     StorageFullError,
 )
 from app.jobs import lifecycle
@@ -174,6 +175,7 @@ def _submit(
         with services.transaction() as session:
             gate = conditions_of(body.gate, body.report)
             check_place(body.webhook, services.settings.webhook_private_addresses)
+            _check_signing(services, body)
             plan, _ = plan_of(session, services, tenant, body)
             report = _report_of(session, tenant, body.report)
             _check_room(services, plan)
@@ -204,6 +206,11 @@ def _submit(
         return replayed, True
 
 
+def _check_signing(services: Services, body: JobRequest) -> None:
+    if body.c2pa and services.signing is None:
+        raise SigningNotSetUpError(f"To have images signed, {signing.NEEDED}; or leave it out.")
+
+
 def _report_of(session: Session, tenant: str, asked: AskedReport | None) -> AskedReport | None:
     """What the report shall hold, its dataset by id. Raises UnknownDatasetError."""
     if asked is None:
@@ -232,6 +239,7 @@ def _replay(services: Services, tenant: str, key: str | None, fingerprint: str) 
 def _check_room(services: Services, plan: Plan) -> None:
     # Shards and one archive hold every image once each; the archive holds the real ones too.
     file_bytes = plan.encoding.most_bytes(plan.image) + (marks.BYTES if plan.marks else 0)
+    file_bytes += signing.BYTES if plan.c2pa else 0
     needed = 2 * plan.samples * file_bytes
     needed += plan.merge.images * plan.image.bytes if plan.merge else 0
     free = services.storage.free_bytes()

@@ -207,6 +207,8 @@ def _check_plain(plan: Plan) -> None:
 
 
 def _check_unlabelled(body: JobRequest) -> None:
+    if body.c2pa:
+        raise ValidationError('Only the images of a job are signed: leave "c2pa" out here.')
     if body.webhook is not None:
         raise ValidationError('Only a job has an end to tell of: leave "webhook" out.')
     if body.labelled_by is not None:

@@ -19,6 +19,7 @@ from app.api.known_models import KnownModels
 from app.api.pilots import Pilots
 from app.api.remote_engine import RemoteWorkers
 from app.datasets.encoders import encoder_names
+from app.datasets.signing import Signing, signing_of
 from app.db.session import transaction
 from app.db.tables import ApiKey
 from app.errors import UnauthorizedError
@@ -50,6 +51,8 @@ class Services:
     models: KnownModels = field(init=False)
     pilots: Pilots = field(init=False)
     sampling: CapacityLimiter = field(init=False)
+    signing: Signing | None = None
+    """Only tried: workers sign."""
     draining: bool = False
 
     def __post_init__(self) -> None:
@@ -97,6 +100,11 @@ class Services:
         self.encoders.shutdown(cancel_futures=True)
         await self.workers.close()
         self.dispatcher.close()
+
+
+def signing_by(settings: Settings) -> Signing | None:
+    """What signs images by these settings. Raises ConfigurationError."""
+    return signing_of(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_algorithm)
 
 
 async def services_of(request: Request) -> Services:

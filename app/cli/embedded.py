@@ -31,6 +31,9 @@ LOG_NAME = "service.log"
 # Of the caller's settings only those that say how to compute; where to keep things is ours.
 KEPT_SETTINGS = {
     "SYNTHLOOM_BATCH_LINGER_SECONDS",
+    "SYNTHLOOM_C2PA_ALGORITHM",
+    "SYNTHLOOM_C2PA_CERTIFICATE",
+    "SYNTHLOOM_C2PA_KEY",
     "SYNTHLOOM_CPU_STREAMS",
     "SYNTHLOOM_DEVICE",
     "SYNTHLOOM_ENCODE_THREADS",

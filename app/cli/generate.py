@@ -58,6 +58,9 @@ from app.client_types import JobRequest
 KeepArchiveOption = Annotated[
     bool, typer.Option("--keep-archive", help="Keep the archive too, as DIR.zip.")
 ]
+C2paOption = Annotated[
+    bool, typer.Option("--c2pa", help="Sign every image with the server's C2PA certificate.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
 ]
@@ -82,6 +85,7 @@ def generate(
     check: CheckOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
+    c2pa: C2paOption = False,
     layout: LayoutOption = Layout.IMAGEFOLDER,
     shard_samples: ShardSamplesOption = None,
     shard_bytes: ShardBytesOption = None,
@@ -108,6 +112,8 @@ def generate(
         request["seed"] = seed
     add_sampling(request, truncation, psi, temperature)
     add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
+    if c2pa:
+        request["c2pa"] = True
     add_merge(request, merge)
     add_transforms(request, transforms)
     if labelled_by is not None or min_confidence is not None:

@@ -72,6 +72,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
     }
     if plan.marks:
         document["identifier"] = plan.identifier
+    if plan.c2pa:
+        document["c2pa"] = True
     if plan.encoding != PNG:  # what is not there is PNG: archives of before there was a choice
         document["encoding"] = plan.encoding.model_dump()
     if layout != "imagefolder":  # the same for the layout

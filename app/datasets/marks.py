@@ -32,10 +32,14 @@ BYTES: Final = 512
 """A packet and what its format puts around it have fewer."""
 
 
+def identifier(dataset: str, index: int) -> str:
+    """Of a sample: its dataset's identifier, and its index in it."""
+    return f"synthloom:{dataset}/{index:012d}"
+
+
 def packets(dataset: str, indices: Iterable[int]) -> list[bytes]:
     """The XMP packet of each sample, as UTF-8."""
-    head = f"{_HEAD}synthloom:{dataset}/"
-    return [f"{head}{index:012d}{_TAIL}".encode() for index in indices]
+    return [f"{_HEAD}{identifier(dataset, index)}{_TAIL}".encode() for index in indices]
 
 
 def check(file: bytes, dataset: str, name: str) -> None:

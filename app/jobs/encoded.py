@@ -38,6 +38,8 @@ class Encoded(NamedTuple):
 
 Packets = Callable[[Iterable[int]], list[bytes]]
 """Positions in a shard → the XMP packets of these samples."""
+Sign = Callable[[list[int], list[int], list[bytes]], list[bytes]]
+"""Positions in a shard, candidates, image files → the files with a signed manifest."""
 Change = Callable[[int, NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]]
 """Transforms images [n, H, W, C] of a model: its place in the plan, the candidates, the images."""
 
@@ -48,6 +50,7 @@ def encoded(
     encode: Encode,
     packets: Packets | None = None,
     change: Change | None = None,
+    sign: Sign | None = None,
 ) -> Encoded:
     """Files of the candidates that were not refused; pixels is uint8 [n, H, W, C].
 
@@ -59,10 +62,13 @@ def encoded(
     if change is not None:
         kept = change(candidates.model, candidates.first + keep, kept)
     positions = candidates.positions[keep]
+    numbers = (candidates.first + keep).tolist()
     payloads = encode(kept, packets(positions.tolist()) if packets else None)
+    if sign is not None:
+        payloads = sign(positions.tolist(), numbers, payloads)
     return Encoded(
         positions=positions,
-        candidates=(candidates.first + keep).tolist(),
+        candidates=numbers,
         payloads=payloads,
         file_sha256=[sha256(payload).digest() for payload in payloads],
         pixel_sha256=[sha256(image).digest() for image in kept],

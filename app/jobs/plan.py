@@ -26,7 +26,7 @@ from app.jobs.transforms import Transform, transforms_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
-_LATER = ("checks", "merge", "transforms", "sampling")
+_LATER = ("checks", "merge", "transforms", "sampling", "c2pa")
 """Left out of a plan that has none, which stays what it was before there were any."""
 _SMALLEST_BATCH = 8
 
@@ -123,6 +123,8 @@ class Plan:
     """How latents differ from standard normals; None where they don't."""
     checks: PlannedChecks | None = None
     """What candidates are refused for, beside values that are not finite."""
+    c2pa: bool = False
+    """Whether image files are signed: `app/datasets/signing.py`."""
 
     @cached_property
     def samples(self) -> int:

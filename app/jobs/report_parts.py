@@ -118,6 +118,8 @@ def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
         request["encoding"] = plan.encoding.model_dump()
     if not plan.marks:
         request["marked"] = False
+    if plan.c2pa:
+        request["c2pa"] = True
     request["formats"] = list(job.formats)
     if job.report_asked is not None:
         request["report"] = job.report_asked

@@ -101,6 +101,11 @@ class JobRequest(BaseModel):
         default=True,
         description="whether each image file says that it is synthetic, and which sample it is",
     )
+    c2pa: bool = Field(
+        default=False,
+        description="whether each image file has a C2PA manifest, signed with the server's own "
+        "certificate",
+    )
     formats: list[AskedFormat] = Field(
         default=[ImageFolder()],
         min_length=1,
@@ -201,6 +206,7 @@ def make_plan(
         labelled_by=_pinned(judge, asked) if judge and asked else None,
         real_samples_per_class=request.balance.counts if request.balance else None,
         marks=MARKS if request.marked else 0,
+        c2pa=request.c2pa,
         transforms=tuple(request.transforms),
         merge=merge,
         sampling=sampling_of(request.sampling, specs),

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import starmap
 from typing import Protocol
 
 from app.datasets import marks
 from app.datasets.encoders import encoder_of
 from app.datasets.manifest import Layout, SampleRow
+from app.datasets.signing import NEEDED, Signing
+from app.errors import SigningError
 from app.jobs.drawing import Drawing
 from app.jobs.encoded import Change, Encoded, encoded
 
@@ -34,6 +37,8 @@ class ShardRun(Drawing):
     encoders: Executor
     change: Change | None = None
     """Needed where the plan has transforms."""
+    signing: Signing | None = None
+    """Needed where the plan wants images signed."""
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
     rows: list[SampleRow] = field(default_factory=list)
@@ -80,11 +85,12 @@ class ShardRun(Drawing):
         encode = encoder_of(self.plan.encoding)
         packets = self._packets if self.plan.marks else None
         assert self.change is not None or not self.plan.transforms
+        sign = self._signed if self.plan.c2pa else None
         waiting: deque[Future[Encoded]] = deque()
-        submit = self.encoders.submit
+        work = partial(encoded, encode=encode, packets=packets, change=self.change, sign=sign)
         try:
             for candidates, pixels in self.accepted():
-                waiting.append(submit(encoded, candidates, pixels, encode, packets, self.change))
+                waiting.append(self.encoders.submit(work, candidates, pixels))
                 while waiting and (len(waiting) >= BATCHES_AHEAD or waiting[0].done()):
                     yield waiting.popleft().result()
             while waiting:
@@ -96,3 +102,26 @@ class ShardRun(Drawing):
     def _packets(self, positions: Iterable[int]) -> list[bytes]:
         first = self.shard.first
         return marks.packets(self.plan.identifier, (first + at for at in positions))
+
+    def _signed(
+        self, positions: list[int], candidates: list[int], files: list[bytes]
+    ) -> list[bytes]:
+        """The files with a manifest each, which names the sample and where it comes from."""
+        if self.signing is None:
+            raise SigningError(f"A worker has nothing to sign with: {NEEDED}. Then submit again.")
+        plan, signed = self.plan, []
+        for position, candidate, file in zip(positions, candidates, files, strict=True):
+            index = self.shard.first + position
+            cell = plan.cells[self.shard.cells[position]]
+            model = plan.models[cell.model]
+            facts = {
+                "sample": marks.identifier(plan.identifier, index),
+                "class": plan.classes[cell.label],
+                "model": model.ref,
+                "model_sha256": model.sha256,
+                "seed": plan.seed,
+                "shard": self.shard.index,
+                "candidate": candidate,
+            }
+            signed.append(self.signing.sign(file, plan.encoding.media_type, facts))
+        return signed

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.datasets.parquet_rows import store_rows
+from app.datasets.signing import Signing
 from app.datasets.zip_writer import ZipWriter
 from app.db.session import transaction
 from app.db.tables import Job, RowsIn
@@ -92,6 +93,7 @@ class WorkerContext:
     encoders: Executor
     changes: Changes
     evaluate: EvaluateHere = no_evaluation
+    signing: Signing | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Condition = field(default_factory=threading.Condition)
     _running: int = 0
@@ -187,6 +189,7 @@ def _store_shard(context: WorkerContext, lease: Lease) -> lifecycle.StoredShard:
         label=seat.label,
         barred=lease.barred,
         change=context.changes(plan, lease.shard) if plan.transforms else None,
+        signing=context.signing,
     )
     with context.storage.create(lease.object_key) as writer:
         members = ZipWriter(writer)

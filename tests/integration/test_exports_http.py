@@ -67,3 +67,13 @@ def test_every_format_has_the_same_samples(
     stored = read.data.column("image").to_pylist()
     for image in stored[:20]:
         assert (tmp_path / "imagefolder" / image["path"]).read_bytes() == image["bytes"]
+
+
+def test_a_server_without_a_certificate_says_what_to_set(http: httpx.Client) -> None:
+    answer = http.post("/v1/jobs", json={**REQUEST, "c2pa": True})
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/signing-not-set-up"
+    assert "SYNTHLOOM_C2PA_CERTIFICATE" in answer.json()["detail"]
+    answer = http.post("/v1/samples", json={**REQUEST, "c2pa": True})
+    assert answer.status_code == 422
+    assert '"c2pa"' in answer.json()["detail"]

@@ -46,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
     | FOUNDATION,
     "generation_server": {"jobs", "wire"} | FOUNDATION,
     "worker": {
+        "datasets",
         "jobs",
         "runs",
         "webhooks",
@@ -72,7 +73,7 @@ ARROWS: dict[str, set[str]] = {
     }
     | FOUNDATION,
     "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
-    "main": {"api", "jobs", "db", "storage"} | FOUNDATION,
+    "main": {"api", "datasets", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,
     "parent": set(),
     "arithmetic": set(),

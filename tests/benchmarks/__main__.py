@@ -80,6 +80,12 @@ def _curves(folder: Path, options: argparse.Namespace, _: Report) -> Found:
     yield from measure(folder, options.largest, options.rounds)
 
 
+def _exports(folder: Path, options: argparse.Namespace, _: Report) -> Found:
+    from tests.benchmarks.exports import measure
+
+    yield from measure(folder, options.largest_export, options.rounds)
+
+
 def _profile(folder: Path, *_: object) -> Found:
     from tests.benchmarks.stages import measure
 
@@ -95,6 +101,7 @@ PARTS: Mapping[str, Part] = {
     "sync": partial(_sync, rivals=False),
     "servers": partial(_sync, rivals=True),
     "curves": _curves,
+    "exports": _exports,
     "loop": _loop,
     "memory": _memory,
     "profile": _profile,
@@ -138,6 +145,7 @@ def _options() -> argparse.Namespace:
         "--script-samples", type=int, default=20_000, help="of the job against the script"
     )
     parser.add_argument("--largest", type=int, default=1_000_000, help="N of the curve")
+    parser.add_argument("--largest-export", type=int, default=100_000, help="N of the exports")
     parser.add_argument("--few", type=int, default=20_000, help="small job of the memory figure")
     parser.add_argument("--many", type=int, default=200_000, help="large job of the memory figure")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))

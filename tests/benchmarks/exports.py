@@ -46,16 +46,25 @@ _CHUNK = 1 << 20
 def measure(folder: Path, largest: int, rounds: int) -> Iterator[dict[str, float]]:
     """Every format, for growing N of small images, and for large ones."""
     peaks: dict[str, list[float]] = {name: [] for name in FORMATS}
+    slowest: dict[str, float] = {}
     samples = FEWEST
     while samples <= largest:
         name = f"{samples}_28x28"
-        yield from _formats(folder / name, name, samples, SMALL, rounds, peaks)
+        for found in _formats(folder / name, name, samples, SMALL, rounds):
+            yield found
+            for layout in FORMATS:
+                if (peak := found.get(f"export_{layout}_{name}_peak_mib")) is not None:
+                    peaks[layout].append(peak)
+                    slowest[layout] = found[f"export_{layout}_{name}"]
         samples *= 10
-    for name, found in peaks.items():
-        if len(found) > 1:
-            yield {f"export_{name}_memory_growth": max(found) / found[0]}
+    yield {"export_small_lowest": min(slowest.values())}
+    yield {"export_memory_growth": max(max(found) / found[0] for found in peaks.values())}
     name = f"{LARGE_SAMPLES}_256x256"
-    yield from _formats(folder / name, name, LARGE_SAMPLES, LARGE, rounds, None)
+    ratios: list[float] = []
+    for found in _formats(folder / name, name, LARGE_SAMPLES, LARGE, rounds, downloaded=True):
+        yield found
+        ratios += [found[key] for layout in FORMATS if (key := f"export_{layout}_{name}") in found]
+    yield {"export_large_lowest": min(ratios)}
 
 
 def _formats(
@@ -64,7 +73,7 @@ def _formats(
     samples: int,
     size: tuple[int, int],
     rounds: int,
-    peaks: dict[str, list[float]] | None,
+    downloaded: bool = False,
 ) -> Iterator[dict[str, float]]:
     job = stored_job(folder, samples, *size)
     for layout in FORMATS:
@@ -73,27 +82,19 @@ def _formats(
         printed = subprocess.run(
             [*command, *arguments], check=True, capture_output=True, text=True
         ).stdout
-        yield from _figures(f"export_{layout}_{name}", samples, json.loads(printed), peaks, layout)
-    if peaks is None:
+        yield _figures(f"export_{layout}_{name}", samples, json.loads(printed))
+    if downloaded:
         yield from _download(folder, job)
     shutil.rmtree(folder)
 
 
-def _figures(
-    name: str,
-    samples: int,
-    found: dict[str, Any],
-    peaks: dict[str, list[float]] | None,
-    layout: str,
-) -> Iterator[dict[str, float]]:
+def _figures(name: str, samples: int, found: dict[str, Any]) -> dict[str, float]:
     built = [copy / build for copy, build, *_ in found["rounds"]]
     read = [copy / (build + again) for copy, build, again, _ in found["rounds"]]
     copies, builds, agains, works = (
         statistics.median(column) for column in zip(*found["rounds"], strict=True)
     )
-    if peaks is not None:
-        peaks[layout].append(found["peak_mib"])
-    yield {
+    return {
         **spread(name, built, statistics.median(built)),
         f"{name}_with_reading": statistics.median(read),
         f"{name}_copy_microseconds": 1e6 * copies / samples,

@@ -46,6 +46,15 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("api_memory_growth", "peak memory of the API, the same", "{:.2f}"),
     ("rows_per_second_sqlite", "manifest rows a second in a transaction, SQLite", "{:,.0f}"),
     ("rows_per_second_postgresql", "… PostgreSQL", "{:,.0f}"),
+    ("export_large_lowest", "copying shards over exporting, 256 × 256, slowest format", "{:.2f}"),
+    ("export_small_lowest", "… 28 × 28, slowest format", "{:.2f}"),
+    (
+        "export_memory_growth",
+        "peak memory of an export, largest N over smallest",
+        "{:.2f}",
+    ),
+    ("download_over_copy", "copying an archive over downloading it", "{:.2f}"),
+    ("download_api_more_mib", "memory that the API takes more for it", "{:.0f} MiB"),
     ("api_ready_seconds", "API, command → ready", "{:.1f} s"),
 )
 SERVERS = {"sync": "Synthloom", "litserve": "LitServe", "bentoml": "BentoML", "ray": "Ray Serve"}
@@ -97,6 +106,35 @@ def cost_table(figures: Figures) -> Iterator[str]:
         yield f"| {samples:,} | {each:,.1f} | {figures[f'n_{samples}_worker_mib']:,.0f} MiB |"
 
 
+def exports_table(figures: Figures) -> Iterator[str]:
+    """Archives against copies of the shards' files, each format and N."""
+    yield (
+        "| format, N | size | copy | build | copy / build | lowest … highest | with reading back "
+        "| processors | peak memory |"
+    )
+    yield "|---|---:|---:|---:|---:|---|---:|---:|---:|"
+    places = {
+        (match[3], int(match[2]), match[1])
+        for name in figures
+        if (match := re.fullmatch(r"export_([a-z]+)_(\d+)_(\d+x\d+)", name))
+    }
+    for size, samples, layout in sorted(
+        places, key=lambda found: (int(found[0].split("x")[0]), *found)
+    ):
+        name = f"export_{layout}_{samples}_{size}"
+        copy, build, work = (
+            figures[f"{name}_{what}_microseconds"] for what in ("copy", "build", "processor")
+        )
+        yield (
+            f"| {layout}, {samples:,} of {size.replace('x', ' × ')} "
+            f"| {figures[f'{name}_mib']:,.0f} MiB "
+            f"| {copy:,.1f} µs | {build:,.1f} µs | {figures[name]:.2f} "
+            f"| {figures[f'{name}_lowest']:.2f} … {figures[f'{name}_highest']:.2f} "
+            f"| {figures[f'{name}_with_reading']:.2f} | {work:,.1f} µs "
+            f"| {figures[f'{name}_peak_mib']:,.0f} MiB |"
+        )
+
+
 def pictures(names: Mapping[str, str]) -> Iterator[str]:
     """Those that have been drawn: name → what they show."""
     for name, what in names.items():
@@ -118,6 +156,7 @@ TABLES: Mapping[str, Callable[[Figures], Iterator[str]]] = {
     "figures": figures_table,
     "servers": servers_table,
     "cost": cost_table,
+    "exports": exports_table,
     "curves": lambda _: pictures(CURVES),
     "stages": lambda _: pictures(STAGES),
 }

@@ -39,7 +39,7 @@ from tests.harness import serving
 SMALL, LARGE = (28, 1), (256, 3)
 """Side and channels."""
 FEWEST = 10_000
-LARGE_SAMPLES = 10_000
+LARGE_SAMPLES = 4_000
 _CHUNK = 1 << 20
 
 

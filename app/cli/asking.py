@@ -216,16 +216,21 @@ def encoding_of(encoding: ImageFormat, quality: int | None) -> str | dict[str, A
     return {"format": encoding.value, "quality": quality}
 
 
-def labeller_of(labelled_by: str | None, min_confidence: float | None) -> str | dict[str, Any]:
-    """The classifier as a request writes it."""
+def add_labeller(
+    request: JobRequest, labelled_by: str | None, min_confidence: float | None
+) -> None:
+    """Who labels what a model without classes draws, and how sure of it, if asked."""
+    if labelled_by is None and min_confidence is None:
+        return
     if labelled_by is None:
         raise typer.BadParameter(
             "Say which classifier has to be so sure: --labelled-by CLASSIFIER.",
             param_hint="--min-confidence",
         )
     if min_confidence is None:
-        return labelled_by
-    return {"classifier": labelled_by, "min_confidence": min_confidence}
+        request["labelled_by"] = labelled_by
+    else:
+        request["labelled_by"] = {"classifier": labelled_by, "min_confidence": min_confidence}
 
 
 def quotas(classes: list[str]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from app.cli.asking import (
     ShardBytesOption,
     ShardSamplesOption,
     add_files,
-    labeller_of,
+    add_labeller,
     request_of,
 )
 from app.cli.checks import CheckOption, add_checks
@@ -116,13 +116,16 @@ def generate(
         request["c2pa"] = True
     add_merge(request, merge)
     add_transforms(request, transforms)
-    if labelled_by is not None or min_confidence is not None:
-        request["labelled_by"] = labeller_of(labelled_by, min_confidence)
+    add_labeller(request, labelled_by, min_confidence)
     add_checks(request, check)
     add_to(request, asked_of(against, lift, report_minutes), gate)
     target, page = checked_target(out, force), checked_report(report)
     where = Whereabouts(server, data, api_key)
     delivery = _delivered(where, request, target, keep_archive, page)
+    _tell(delivery, out, as_json)
+
+
+def _tell(delivery: Delivery, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(summary(delivery) | real_summary(delivery.verification))
     else:

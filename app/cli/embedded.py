@@ -49,6 +49,8 @@ KEPT_SETTINGS = {
     "SYNTHLOOM_WEBHOOK_SECRET",
 }
 
+_FILES = {"SYNTHLOOM_C2PA_CERTIFICATE", "SYNTHLOOM_C2PA_KEY"}
+
 
 @dataclass(frozen=True)
 class Running:
@@ -107,6 +109,8 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.upper().startswith("SYNTHLOOM_") or name.upper() in KEPT_SETTINGS
     }
+    for name in _FILES & environment.keys():  # the service works in another folder
+        environment[name] = str(Path(environment[name]).absolute())
     package = str(Path(str(app.__file__)).absolute().parents[1])
     inherited = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = package + (os.pathsep + inherited if inherited else "")

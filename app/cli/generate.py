@@ -61,6 +61,12 @@ KeepArchiveOption = Annotated[
 C2paOption = Annotated[
     bool, typer.Option("--c2pa", help="Sign every image with the server's C2PA certificate.")
 ]
+WebhookOption = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook", metavar="URL", help="Who is told of the end of the job, by a running service."
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")
 ]
@@ -86,6 +92,7 @@ def generate(
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
     c2pa: C2paOption = False,
+    webhook: WebhookOption = None,
     layout: LayoutOption = Layout.IMAGEFOLDER,
     shard_samples: ShardSamplesOption = None,
     shard_bytes: ShardBytesOption = None,
@@ -114,6 +121,8 @@ def generate(
     add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
     if c2pa:
         request["c2pa"] = True
+    if webhook is not None:
+        request["webhook"] = {"url": webhook}
     add_merge(request, merge)
     add_transforms(request, transforms)
     add_labeller(request, labelled_by, min_confidence)
@@ -135,7 +144,9 @@ def _tell(delivery: Delivery, out: Path, as_json: bool) -> None:
 def _delivered(
     where: Whereabouts, request: JobRequest, target: Path, keep_archive: bool, page: Path | None
 ) -> Delivery:
-    with connected(where, embed=True) as client, reporter() as shown:
+    # A service that is started for this command would end before it has told anybody.
+    embed = "webhook" not in request
+    with connected(where, embed=embed) as client, reporter() as shown:
         bring(client, request)
         try:
             delivery = deliver(client, request, target, shown, keep_archive)

@@ -57,8 +57,8 @@ def encode_batch(pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = No
 def decode_batch(files: Sequence[bytes], shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
     """uint8 [N,H,W,C] of files that `encode_batch` wrote; None if one of them was not.
 
-    shape: H, W, C of each. One prefix sum a batch undoes the filter, so it takes a small part of
-    what a reader of any PNG takes.
+    shape: H, W, C of each. One addition a row undoes the filter for the whole batch, so it takes
+    a small part of what a reader of any PNG takes.
     """
     height, width, channels = shape
     head = _header(width, height, channels)
@@ -71,7 +71,9 @@ def decode_batch(files: Sequence[bytes], shape: tuple[int, int, int]) -> NDArray
         image[:] = np.frombuffer(content, np.uint8).reshape(height, stride)
     if (rows[:, :, 0] != _UP).any():
         return None
-    pixels = np.add.accumulate(rows[:, :, 1:], axis=1, dtype=np.uint8)
+    pixels = np.ascontiguousarray(rows[:, :, 1:])
+    for row in range(1, height):  # of all images at once
+        pixels[:, row] += pixels[:, row - 1]
     return pixels.reshape(len(files), height, width, channels)
 
 

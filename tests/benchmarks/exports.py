@@ -41,6 +41,7 @@ SMALL, LARGE = (28, 1), (256, 3)
 FEWEST = 10_000
 LARGE_SAMPLES = 4_000
 _CHUNK = 1 << 20
+_NO_REPORT = lifecycle.StoredReport("", None, "none", 0, "0" * 64, "none", 0, "0" * 64, 0.0)
 
 
 def measure(folder: Path, largest: int, rounds: int) -> Iterator[dict[str, float]]:
@@ -116,7 +117,7 @@ def _download(folder: Path, job: Job) -> Iterator[dict[str, float]]:
         partial(transaction, database), storage, job, format_of("imagefolder"), Counter()
     )
     with transaction(database) as session:
-        lifecycle.succeed(session, dispatcher, job.number, [archive], lifecycle.StoredReport([]))
+        lifecycle.succeed(session, dispatcher, job.number, [archive], _NO_REPORT)
     dispatcher.close()
     database.dispose()
     path = storage.path(archive.object_key)

@@ -166,9 +166,11 @@ def test_settings_of_the_caller_that_say_where_do_not_reach_it(
     monkeypatch.setenv("SYNTHLOOM_DATABASE_URL", "postgresql://elsewhere")
     monkeypatch.setenv("SYNTHLOOM_API_KEY", "other")
     monkeypatch.setenv("SYNTHLOOM_ENGINE_BATCH", "64")
+    monkeypatch.setenv("SYNTHLOOM_C2PA_KEY", "signer.key")
     stage()
     with embedded_service(tmp_path):
         environment = (tmp_path / "environment").read_text()
     assert "SYNTHLOOM_DATABASE_URL" not in environment
     assert "SYNTHLOOM_API_KEY" not in environment
     assert "SYNTHLOOM_ENGINE_BATCH" in environment
+    assert json.loads(environment)["SYNTHLOOM_C2PA_KEY"] == str(Path("signer.key").absolute())

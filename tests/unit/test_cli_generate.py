@@ -42,6 +42,22 @@ def test_the_folder_holds_what_was_asked(run: Run, known: FakeService, nobody: P
     assert "seed" not in sent(known)
 
 
+def test_a_request_says_whom_to_tell_and_that_images_are_signed(
+    run: Run, known: FakeService
+) -> None:
+    hook = "https://ci.example.org/hooks"
+    run("generate", "tiny", "--per-class", "2", "--c2pa", "--webhook", hook, "--out", "out")
+    assert sent(known)["webhook"] == {"url": hook}
+    assert sent(known)["c2pa"] is True
+
+
+def test_no_service_is_started_that_could_not_tell(run: Run, nobody: Path) -> None:
+    hook = "https://ci.example.org/hooks"
+    result = run("generate", "tiny", "--per-class", "2", "--webhook", hook, "--out", "out")
+    assert result.exit_code == 3
+    assert names(nobody) == []
+
+
 def test_the_table_says_asked_and_delivered(run: Run, known: FakeService) -> None:
     result = run("generate", "tiny", "--per-class", "2", "--seed", "7", "--out", "out")
     words = [line.split() for line in result.stdout.splitlines()]

@@ -1,12 +1,16 @@
-"""How the tests are dealt out when several processes run them (`pytest -n 2 --dist loadgroup`)."""
+"""How the tests are dealt out when several processes run them (`pytest -n 2 --dist loadgroup`), and
+the databases of all that need some."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.arithmetic import repeat_products
+from tests.databases import DIALECTS, fresh_postgres, fresh_sqlite, postgres
 
 SHARED = "server"
 ALONE = {"test_frozen.py", "test_kills.py", "test_take_over.py"}
@@ -39,3 +43,18 @@ def _group(item: pytest.Item) -> str | None:
     if SHARED in parameters:
         return f"{SHARED}-{parameters[SHARED]}"
     return None if item.path.name in ALONE else str(item.path)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL 18, one for each process of the tests."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of each kind, with our tables."""
+    if request.param == "sqlite":
+        return fresh_sqlite(tmp_path)
+    return fresh_postgres(request.getfixturevalue("postgres_url"))

@@ -18,7 +18,7 @@ import httpx
 
 from app.settings import Settings
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 40.0
 PYTHON_OPTIONS = ("-W", "error::ResourceWarning", "-X", "faulthandler")
 LOOK_SECONDS = 0.03

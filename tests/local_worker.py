@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.bootstrap import prepare
+from app.bootstrap import KEY_FILE, prepare
 from app.datasets.rows import place_of_rows
 from app.db.session import create_engine, transaction
 from app.db.tables import DEFAULT_TENANT, Job, Shard
@@ -35,6 +35,7 @@ from app.settings import Settings
 from app.storage import LocalStorage
 from models.verdicts import Verdicts
 from models.zoo.catalogue import shipped_classifiers
+from tests.databases import fresh_in
 
 MODEL = "fashion-cgan"
 MOST_COMPARISONS = 30
@@ -93,7 +94,9 @@ class LocalWorker:
         self.settings = Settings(
             data_dir=folder, database_url=database_url, _env_file=None, **settings
         )
-        prepare(self.settings)
+        if not (folder / KEY_FILE).exists():  # else it is that of a service
+            fresh_in(self.settings)
+            prepare(self.settings)
         self.database = create_engine(self.settings.sqlalchemy_url)
         self.storage = LocalStorage(self.settings.objects_dir)
         self.context = WorkerContext(

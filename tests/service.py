@@ -6,8 +6,11 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,6 +19,7 @@ from app.db.session import create_engine, transaction
 from app.db.tables import ApiKey, Tenant
 from app.main import create_app
 from app.settings import Settings
+from tests.databases import fresh_in
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette would like its client to stand on httpx2
@@ -30,6 +34,7 @@ class Service:
     settings: Settings
     database: sa.Engine
     key: str
+    _digests: dict[object, str] = field(default_factory=dict)
 
     @property
     def dialect(self) -> str:
@@ -58,26 +63,40 @@ class Service:
         for path in sorted(root.rglob("*")):
             name = path.relative_to(root).as_posix()
             if ".db" not in name:
-                content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-                traces[name] = content
+                traces[name] = self._digest(path) if path.is_file() else ""
         with self.database.connect() as connection:
-            for schema, table in _tables(connection):
-                count = sa.select(sa.func.count()).select_from(sa.table(table, schema=schema))
-                traces[f"rows of {schema}.{table}"] = connection.execute(count).scalar_one()
-        return traces
+            rows = connection.execute(self._counts).one()
+        return traces | dict(rows._mapping)
 
+    def _digest(self, path: Path) -> str:
+        """Of a file's content, which is read again when its owner or anything else has changed."""
+        status = path.stat()
+        seen = (path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if seen not in self._digests:
+            self._digests[seen] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return self._digests[seen]
 
-def _tables(connection: sa.Connection) -> list[tuple[str | None, str]]:
-    inspector = sa.inspect(connection)
-    schemas: list[str | None] = [None]
-    if connection.dialect.name == "postgresql":
-        schemas += ["dbos"]
-    return [(schema, table) for schema in schemas for table in inspector.get_table_names(schema)]
+    @cached_property
+    def _counts(self) -> sa.Select[Any]:
+        """The rows of each table, ours and the engine's, in one statement."""
+        inspector = sa.inspect(self.database)
+        schemas = [None, "dbos"] if self.dialect == "postgresql" else [None]
+        tables = [(s, name) for s in schemas for name in inspector.get_table_names(s)]
+        return sa.select(
+            *(
+                sa.select(sa.func.count())
+                .select_from(sa.table(name, schema=schema))
+                .scalar_subquery()
+                .label(f"rows of {schema}.{name}")
+                for schema, name in tables
+            )
+        )
 
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Service]:
     """The API with its lifespan, prepared as a first start would; authorised by default."""
+    fresh_in(settings)
     prepare(settings)
     key = (settings.data_dir / "api-key").read_text().strip()
     database = create_engine(settings.sqlalchemy_url)

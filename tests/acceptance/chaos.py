@@ -92,7 +92,7 @@ class Chaos:
         victim = self.random.choice(("worker", "api", "both"))
         if self.random.random() < 0.7:  # else: in the middle of starting
             wait_for("a worker", self._at_work, PATIENCE_SECONDS)
-        threading.Event().wait(self.random.uniform(0.0, 3.0))
+        threading.Event().wait(self.random.uniform(0.0, 1.5))
         workers = self.server.children()
         self.started.update(workers)
         if victim in ("api", "both"):

@@ -18,7 +18,7 @@ from app.storage import LocalStorage
 from tests.harness import Server, follow, serving, submit, wait_for
 from tests.local_worker import FakeEngine, LocalWorker
 
-ROUNDS = 25
+ROUNDS = 10
 
 
 @pytest.fixture(params=[0, 1_000], ids=["rows in files", "rows in database"])

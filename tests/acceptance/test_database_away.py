@@ -13,7 +13,7 @@ import httpx
 import sqlalchemy as sa
 
 from tests.acceptance.checker import check_everything
-from tests.databases import fresh_postgres
+from tests.databases import empty_postgres
 from tests.harness import follow, serving, submit, wait_for
 
 COUNTS = {"bag": 1_500, "coat": 1_500}
@@ -22,7 +22,7 @@ COUNTS = {"bag": 1_500, "coat": 1_500}
 def test_a_database_that_dies_and_comes_back_costs_time_only(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"shard_samples": 250, "engine_batch": 64, "heartbeat_seconds": 0.3}
     with _own_postgres() as server:
-        url = fresh_postgres(server.get_uri())
+        url = empty_postgres(server.get_uri())
         with (
             serving(tmp_path, database_url=url, **settings) as service,
             service.client() as client,

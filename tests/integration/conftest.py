@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,24 +11,9 @@ import pytest
 
 from app.settings import Settings
 from tests.builders import REQUEST
-from tests.databases import DIALECTS, fresh_postgres, fresh_sqlite, postgres
+from tests.databases import DIALECTS, fresh_postgres
 from tests.harness import Server, rows_of, run_job, serving
 from tests.service import Service, opened
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server for the whole run."""
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=DIALECTS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database of each kind."""
-    if request.param == "sqlite":
-        return fresh_sqlite(tmp_path)
-    return fresh_postgres(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture(scope="module", params=DIALECTS)
@@ -54,7 +38,9 @@ def server(
     url = ""
     if request.param == "postgresql":
         url = fresh_postgres(request.getfixturevalue("postgres_url"))
-    with serving(folder, database_url=url, shard_samples=100, engine_batch=32) as running:
+    small: dict[str, Any] = {"shard_samples": 100, "engine_batch": 32}
+    few = 2.0  # candidates for a sample: what can't be found is looked for a fifth of the time
+    with serving(folder, database_url=url, refusal_factor=few, **small) as running:
         yield running
 
 

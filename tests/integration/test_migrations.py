@@ -21,8 +21,17 @@ from app.db.session import create_engine
 from app.db.tables import ApiKey, Base, Job, Model, Sample, Shard, Tenant
 from app.errors import ConfigurationError
 from app.settings import Settings
+from tests.databases import DIALECTS, empty_postgres
 
 OURS = set(Base.metadata.tables) | {"alembic_version"}
+
+
+@pytest.fixture(params=DIALECTS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return empty_postgres(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from app.db.session import create_engine, transaction
 from app.db.tables import Job, Shard
+from app.engine.memory import use_one_heap
 from app.jobs import lifecycle
 from app.jobs.archiving import build_archive, read_archive
 from app.jobs.dispatch import Dispatcher
@@ -152,6 +153,7 @@ def _fetch(client: httpx.Client, path: str, into: Path) -> float:
 def export(data_dir: Path, number: int, layout: str, rounds: int) -> dict[str, Any]:
     """Copies and exports by turns: seconds of (copy, build, reading back), seconds of processors
     for the build, and peak memory."""
+    use_one_heap()  # as a worker does
     settings = Settings(data_dir=data_dir, _env_file=None)
     database, storage = create_engine(settings.sqlalchemy_url), LocalStorage(settings.objects_dir)
     begin = partial(transaction, database)

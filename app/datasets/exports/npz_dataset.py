@@ -10,9 +10,12 @@ with `train_`, `val_` or `test_`, as those of MedMNIST do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.decoding import decode_all
 from app.datasets.exports.container import Container, Spool
@@ -21,6 +24,7 @@ from app.datasets.merging.arrays import (
     RealColumns,
     array,
     header,
+    header_of,
     prefix_of,
     write_arrays,
     write_pixels,
@@ -30,39 +34,61 @@ from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
 _DECODED_AT_A_TIME = 64
+_ROWS_A_TIME = 1 << 17
 
 
 def write_npz(
     container: Container, plan: Plan, samples: Iterable[Stored], real: RealImages | None = None
 ) -> None:
-    """Add the arrays; the images go to the disk as they come."""
+    """Add the arrays. Nothing of them is held in memory: they go to the disk as they come."""
     added = real.count(TRAIN) if real is not None else 0
     prefix = prefix_of(real, TRAIN)
-    labels = np.empty(plan.samples, np.int64)
-    candidates = np.empty(plan.samples, np.int64)
+    total = plan.samples + added
     label_of = np.array([cell.label for cell in plan.cells], np.int64)
-    done = 0
-    head = header(plan, plan.samples + added)
-    size = len(head) + (plan.samples + added) * plan.image.bytes
-    with container.part(f"{prefix}images.npy", size, size) as spool:
-        spool.write(head)
-        for part in samples:
-            end = done + len(part.rows)
-            labels[done:end] = label_of[[row.cell for row in part.rows]]
-            candidates[done:end] = [row.candidate for row in part.rows]
-            _write_pixels(spool, plan, part)
-            done = end
-        rows = write_pixels(spool, real, TRAIN) if real is not None else RealColumns()
-    container.add(f"{prefix}labels.npy", array(np.concatenate([labels, rows.labels])))
-    container.add("classes.npy", array(np.array(plan.classes, np.str_)))
-    index = np.arange(plan.samples, dtype=np.int64)
-    container.add(f"{prefix}index.npy", array(np.concatenate([index, rows.index])))
-    container.add(f"{prefix}candidate.npy", array(np.concatenate([candidates, rows.candidates])))
+    head = header(plan, total)
+    size = len(head) + total * plan.image.bytes
+    with TemporaryFile() as labels, TemporaryFile() as candidates:
+        with container.part(f"{prefix}images.npy", size, size) as spool:
+            spool.write(head)
+            for part in samples:
+                labels.write(label_of[[row.cell for row in part.rows]].tobytes())
+                candidates.write(np.array([r.candidate for r in part.rows], np.int64).tobytes())
+                _write_pixels(spool, plan, part)
+            rows = write_pixels(spool, real, TRAIN) if real is not None else RealColumns()
+        _write_column(container, f"{prefix}labels.npy", total, _of(labels), rows.labels)
+        container.add("classes.npy", array(np.array(plan.classes, np.str_)))
+        index = (
+            np.arange(start, min(start + _ROWS_A_TIME, plan.samples), dtype=np.int64).tobytes()
+            for start in range(0, plan.samples, _ROWS_A_TIME)
+        )
+        _write_column(container, f"{prefix}index.npy", total, index, rows.index)
+        of_samples = _of(candidates)
+        _write_column(container, f"{prefix}candidate.npy", total, of_samples, rows.candidates)
     if real is not None:
         origins = np.array([SYNTHETIC] * plan.samples + [REAL] * added)
         container.add(f"{prefix}origin.npy", array(origins))
         for split in real.merge.splits[1:]:
             write_arrays(container, real, split)
+
+
+def _of(file: IO[bytes]) -> Iterator[bytes]:
+    """What was written to a file, in pieces."""
+    file.seek(0)
+    while piece := file.read(8 * _ROWS_A_TIME):
+        yield piece
+
+
+def _write_column(
+    container: Container, name: str, count: int, samples: Iterable[bytes], real: NDArray[np.int64]
+) -> None:
+    """Add int64 [count]: those of samples, which come in pieces, and of real images."""
+    head = header_of(np.dtype(np.int64), (count,))
+    size = len(head) + 8 * count
+    with container.part(name, size, size) as spool:
+        spool.write(head)
+        for piece in samples:
+            spool.write(piece)
+        spool.write(real.tobytes())
 
 
 def _write_pixels(spool: Spool, plan: Plan, part: Stored) -> None:

@@ -74,15 +74,16 @@ def write_pixels(spool: Spool, real: RealImages, split: Split) -> RealColumns:
 
 
 def header(plan: Plan, count: int) -> bytes:
-    """The head of a .npy file of so many images, uint8 in C order (NumPy's format 1.0)."""
-    head = io.BytesIO()
+    """The head of a .npy file of so many images, uint8 in C order."""
     shape = (count, plan.image.height, plan.image.width, plan.image.channels)
-    description = {
-        "shape": shape,
-        "fortran_order": False,
-        "descr": npy.dtype_to_descr(np.dtype(np.uint8)),
-    }
-    npy.write_array_header_1_0(head, description)
+    return header_of(np.dtype(np.uint8), shape)
+
+
+def header_of(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
+    """The head of a .npy file in C order (NumPy's format 1.0)."""
+    head = io.BytesIO()
+    described = {"shape": shape, "fortran_order": False, "descr": npy.dtype_to_descr(dtype)}
+    npy.write_array_header_1_0(head, described)
     return head.getvalue()
 
 

@@ -57,7 +57,7 @@ class DatabaseRows:
             .order_by(table.index)
             .limit(limit)
         )
-        return list(map(SampleRow._make, session.execute(query)))
+        return list(map(SampleRow._make, session.execute(query).all()))
 
     def _stored_shards(self, session: Session, indices: set[int]) -> dict[int, tuple[str, Any]]:
         if not indices:

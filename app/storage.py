@@ -135,8 +135,11 @@ class LargeWriter(HashingWriter):
         self._file.flush()
         if not self._held:
             self._whole.follow(self.bytes)
-        idle = self._synced is None or self._synced.done()
-        if idle and self.bytes - self._syncing >= _SYNC_BYTES:
+        if self._synced is not None and self._synced.done():
+            # The kernel tells of an error once for each open file: it may not be missed.
+            self._synced.result()
+            self._synced = None
+        if self._synced is None and self.bytes - self._syncing >= _SYNC_BYTES:
             self._syncing = self.bytes
             self._synced = self._threads[2].submit(os.fdatasync, self._descriptor)
 

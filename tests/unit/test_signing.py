@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -171,6 +172,14 @@ def test_what_nothing_can_be_signed_with_is_found_at_start(
     )
     with pytest.raises(ConfigurationError, match="C2PA"):
         create_app(settings)
+
+
+def test_the_extra_is_named_where_it_is_missing(
+    made: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    with pytest.raises(ConfigurationError, match=r"synthloom\[c2pa\]"):
+        signing_of(made.certificate, made.key, "es256")
 
 
 def test_certificate_and_key_belong_together(made: Chain) -> None:

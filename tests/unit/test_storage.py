@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import app.storage
 from app.errors import MissingObjectError, StorageFullError, SynthloomError
 from app.storage import PART, HashingWriter, LocalStorage
 
@@ -77,6 +78,30 @@ def test_a_failure_in_a_large_object_leaves_nothing(storage: LocalStorage) -> No
     with pytest.raises(RuntimeError):
         fail()
     assert list(storage.list("jobs")) == []
+
+
+def test_a_disk_that_gets_full_behind_the_writer_is_named(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def full_once(descriptor: int) -> None:
+        told.append(descriptor)
+        if len(told) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fdatasync", full_once)
+    monkeypatch.setattr(app.storage, "_STEP_BYTES", 1)
+    monkeypatch.setattr(app.storage, "_SYNC_BYTES", 1)
+
+    def write() -> None:
+        with storage.create_large("a/x") as writer:
+            for _ in range(1_000):
+                writer.write(b"more")
+
+    with pytest.raises(StorageFullError):
+        write()
+    assert list(storage.list("")) == []
 
 
 def test_an_object_is_not_there_before_it_is_whole(storage: LocalStorage) -> None:

@@ -40,6 +40,8 @@ class FakeService:
     workers: int = 1
     gate: dict[str, Any] | None = None
     """What came of the job's gate; one that is not passed fails it."""
+    warnings: list[str] = field(default_factory=list)
+    """Of the job, about its model."""
     archive: bytes = b""
     versions: list[str] = field(default_factory=lambda: ["1"])
     """Of the one model, the newest first."""
@@ -179,6 +181,7 @@ class FakeService:
             "report": {"verdict": "They look like bags.", "gate": self.gate}
             if state == "succeeded" or (state == "failed" and self.gate is not None)
             else None,
+            "warnings": self.warnings,
             "problem": failed if state == "failed" else None,
             "created": "2026-01-01T00:00:00Z",
             "started": "2026-01-01T00:00:01Z" if done else None,

@@ -114,7 +114,10 @@ def _completed(client: Client, request: JobRequest, reporter: Reporter) -> Job:
 
 
 def awaited(client: Client, job: Job, reporter: Reporter) -> Job:
-    """The job, when it has succeeded; the reporter is told what it waits for."""
+    """The job, when it has succeeded; the reporter is told what it waits for, and what is wrong
+    with models of it."""
+    for warning in job.warnings:
+        reporter.hint(warning)
     with contextlib.suppress(WaitTimeoutError):
         return client.wait(job, reporter.job, UNSUSPICIOUS_SECONDS)
     reason = reason_to_wait(client, client.job(job))

@@ -94,6 +94,15 @@ def test_progress_is_plain_lines_on_stderr(run: Run, known: FakeService) -> None
     ]
 
 
+def test_what_is_wrong_with_the_model_is_said_when_the_job_begins(
+    run: Run, known: FakeService
+) -> None:
+    known.warnings = ["tiny@1 is degenerate: all of its images are black."]
+    result = run("generate", "tiny", "--per-class", "2", "--out", "out")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[1] == known.warnings[0]
+
+
 @pytest.mark.parametrize(("workers", "lines"), [(0, 1), (1, 0)])
 def test_a_job_that_nobody_begins_is_explained_once(
     run: Run, known: FakeService, monkeypatch: pytest.MonkeyPatch, workers: int, lines: int

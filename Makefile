@@ -36,7 +36,7 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak tests/acceptance tests/integration tests/unit/test_export_matrix.py --timeout 7200 -s
+	$(BIN)/python -m pytest -m soak tests/acceptance tests/integration tests/unit/test_export_matrix.py tests/unit/test_merged_matrix.py --timeout 7200 -s
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/unit/test_image_files.py --hypothesis-profile fuzz --timeout 7200

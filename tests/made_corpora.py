@@ -38,9 +38,18 @@ def splits(channels: int, names: Sequence[str] = ("train",), seed: int = 0) -> d
 
 def png(pixels: Pixels) -> bytes:
     """A PNG file."""
+    return _file(pixels, "PNG")
+
+
+def jpeg(pixels: Pixels) -> bytes:
+    """A JPEG file."""
+    return _file(pixels, "JPEG")
+
+
+def _file(pixels: Pixels, kind: str) -> bytes:
     plane = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     buffer = io.BytesIO()
-    Image.fromarray(plane).save(buffer, "PNG")
+    Image.fromarray(plane).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -114,6 +123,19 @@ def hugging_face_parquet(rows: Rows) -> bytes:
     }
     buffer = io.BytesIO()
     datasets.Dataset.from_dict(table, features=features).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def webdataset(rows: Rows) -> bytes:
+    """What the library `webdataset` writes: a tar file, its labels names."""
+    import webdataset
+
+    buffer = io.BytesIO()
+    writer = webdataset.TarWriter(buffer)
+    for number, (pixels, label) in enumerate(rows):
+        sample = {"__key__": f"{number:05d}", "png": png(pixels), "cls": CLASSES[label]}
+        writer.write(sample | {"json": {"number": number}})
+    writer.close()
     return buffer.getvalue()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.datasets.exports.formats import write_export
+from app.datasets.exports.metadata import beside
 from app.datasets.imagefolder import write_imagefolder
 from app.datasets.merging.images import RealImages, list_images
 from app.datasets.merging.rows import RealRows
@@ -21,6 +22,7 @@ from models.corpus.survey import Surveyor
 from tests import made_corpora as corpora
 from tests.builders import image, plan_of
 from tests.made_exports import Made, make
+from tests.merged_readers import Found
 
 DRAWN = {"bee": 4, "new": 3}
 """Class → samples; `new` is none of the real dataset."""
@@ -61,8 +63,9 @@ class Merged:
             write_export(writer, format_of({"type": name}), self.plan, ["MIT"], samples, self.real)
         return storage.read("export")
 
-    def imagefolder(self) -> bytes:
+    def imagefolder(self, metadata: bool = False) -> bytes:
         """The archive of class folders."""
+        more = beside(self.plan, ["MIT"], [self.made.rows], self.real.rows) if metadata else None
         storage = self.made.storage
         digests = [[(r.row.sample, r.row.cell, r.row.file_sha256) for r in self.made.rows]]
         with storage.create("archive.zip") as writer:
@@ -74,25 +77,45 @@ class Merged:
                 self.made.shards,
                 digests,
                 _go_on,
-                None,
+                more,
                 self.real,
             )
         return storage.read("archive.zip")
 
     def archive(self, name: str) -> bytes:
-        """Of any format."""
-        return self.imagefolder() if name == "imagefolder" else self.export(name)
+        """Of any format; `metadata` is that of class folders with metadata.jsonl."""
+        if name in ("imagefolder", "metadata"):
+            return self.imagefolder(name == "metadata")
+        return self.export(name)
+
+    def manifest(self) -> list[Found]:
+        """What the rows say: of every image its split, origin, class and pixels, sorted."""
+        classes = self.plan.classes
+        drawn = [
+            ("train", "synthetic", classes[label], found.row.pixel_sha256.hex())
+            for label, found in zip(self.made.labels, self.made.rows, strict=True)
+        ]
+        real = [
+            (row.split, "real", classes[row.label], row.pixel_sha256.hex())
+            for row in self.real.rows.all()
+        ]
+        return sorted(drawn + real)
 
 
-def planned(upload: Path, channels: int = 1, encoding: Encoding = PNG) -> Plan:
-    """Samples of `DRAWN`, merged with the dataset in a file."""
+def planned(
+    upload: Path,
+    channels: int = 1,
+    encoding: Encoding = PNG,
+    drawn: Mapping[str, int] = DRAWN,
+) -> Plan:
+    """Samples of these classes, merged with the dataset in a file."""
     with open_source(upload) as source:
         survey = Surveyor(source).survey()
     merge = PlannedMerge(
         "pets", survey.sha256, "CC BY 4.0", "Ünï 類, *2026*", _counts(survey.classes, survey.counts)
     )
-    classes = (*survey.classes, "new")
-    cells = tuple(Cell(0, classes.index(name), k, n) for k, (name, n) in enumerate(DRAWN.items()))
+    classes = tuple(dict.fromkeys((*survey.classes, *drawn)))
+    cells = tuple(Cell(0, classes.index(name), k, n) for k, (name, n) in enumerate(drawn.items()))
     height, width = corpora.SIDES
     plan = plan_of([1], 2, image=image(height, width, channels), encoding=encoding)
     return replace(plan, classes=classes, cells=cells, merge=merge)

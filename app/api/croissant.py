@@ -15,9 +15,9 @@ from app.api.jobs import find_job
 from app.api.services import Provided, Tenant
 from app.datasets.croissant import File, Story, croissant
 from app.datasets.exports.formats import samples_a_file
-from app.datasets.exports.parquet_dataset import file_names
+from app.datasets.exports.parquet_dataset import DataFile, data_files
 from app.db.tables import TERMINAL, Job, JobState
-from app.errors import ArchiveNotReadyError, ConflictError
+from app.errors import ArchiveNotReadyError
 from app.jobs.formats import Parquet, format_of
 from app.jobs.plan import Plan
 from app.quality.document import Report
@@ -41,11 +41,6 @@ def get_croissant(
         job = find_job(session, tenant, job_id)
         _check_ready(job)
         plan = Plan.from_json(job.plan)
-        if plan.merge is not None:
-            raise ConflictError(
-                "There is no Croissant description of a dataset that is merged with a real one. "
-                "Its dataset.json, its manifest and its card say the same."
-            )
         licences = [_licence(session, tenant, model.sha256) for model in plan.models]
     base = str(request.base_url).rstrip("/")
     document = croissant(
@@ -95,12 +90,12 @@ def _story(storage: LocalStorage, job: Job, plan: Plan, licences: list[str], url
     )
 
 
-def _parts(plan: Plan, job: Job, name: str) -> list[str]:
+def _parts(plan: Plan, job: Job, name: str) -> list[DataFile]:
     """The Parquet files of that archive, if they are few enough to describe each."""
     for chosen in map(format_of, job.formats):
         if isinstance(chosen, Parquet) and chosen.type == name:
-            names = file_names(plan.samples, chosen.shard_samples or samples_a_file(plan))
-            return names if len(names) <= MOST_PARTS else []
+            files = data_files(plan, chosen.shard_samples or samples_a_file(plan))
+            return files if len(files) <= MOST_PARTS else []
     return []
 
 

@@ -152,7 +152,9 @@ def show_real(found: Verification) -> None:
 def say_read(read: Read) -> None:
     """One line."""
     total = sum(read.samples_per_class.values())
-    stdout().print(plain(f"{read.reader} reads it: {total:,} samples."), soft_wrap=True)
+    real = sum(sum(classes.values()) for classes in read.real.values())
+    beside = f" and {real:,} real images" if real else ""
+    stdout().print(plain(f"{read.reader} reads it: {total:,} samples{beside}."), soft_wrap=True)
 
 
 def counted(problems: int) -> str:

@@ -8,13 +8,26 @@ are listed as files.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from app.datasets.croissant_context import CONTEXT
+from app.datasets.croissant_merged import (
+    NOT_KNOWN,
+    REAL_FORMATS,
+    collection,
+    dataset_entity,
+    derived_from,
+    folder_images,
+    origins,
+)
 from app.datasets.croissant_records import class_folders, classes, splits, table
 from app.datasets.exports.formats import RENDERINGS
+from app.datasets.exports.parquet_dataset import DataFile
+from app.datasets.merging.attribution import NOT_STATED
+from app.datasets.parquet import columns_of
 from app.jobs.plan import Plan
 
 CONFORMS_TO: Final = [
@@ -22,52 +35,6 @@ CONFORMS_TO: Final = [
     "http://mlcommons.org/croissant/RAI/1.0",
 ]
 _SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-
-CONTEXT: Final[dict[str, Any]] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "prov": "http://www.w3.org/ns/prov#",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
-"""The context of the specification's appendix, and `prov`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +45,7 @@ class File:
     url: str
     sha256: str
     bytes: int
-    parts: Sequence[str] = ()
+    parts: Sequence[DataFile] = ()
     """The Parquet files in it, if each is to be described."""
 
     @property
@@ -110,7 +77,7 @@ class Story:
 def croissant(plan: Plan, story: Story) -> dict[str, Any]:
     """The document, JSON-ready."""
     published = story.ended.date().isoformat()
-    name = f"Synthetic images of {', '.join(model.name for model in plan.models)}"
+    name = _name(plan)
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -118,32 +85,53 @@ def croissant(plan: Plan, story: Story) -> dict[str, Any]:
         "name": name,
         "description": _description(plan),
         "identifier": f"synthloom:{plan.identifier}",
-        "license": [_licence(text) for text in dict.fromkeys(story.licences)],
+        "license": _licences(plan, story),
         "url": story.url,
         "version": "1.0.0",
         "datePublished": published,
         "dateCreated": published,
         "creator": {"@type": "sc:Organization", "name": story.software, "url": story.url},
-        "keywords": ["synthetic", "image classification", *plan.samples_per_class],
+        "keywords": ["synthetic", "image classification", *_classes(plan)],
         "citeAs": (
             f"@misc{{synthloom-{plan.identifier[:12]}, title={{{name}}}, "
             f"year={{{story.ended.year}}}, note={{made by {story.software}, job {story.job}}}}}"
         ),
         "distribution": _distribution(plan, story.files),
-        "recordSet": _record_sets(plan, story.files),
+        "recordSet": _record_sets(plan, story),
         **_provenance(plan, story),
         **_responsible(plan, story),
     }
 
 
+def _name(plan: Plan) -> str:
+    kind = "Synthetic images" if plan.merge is None else f"{plan.merge.name} with synthetic images"
+    return f"{kind} of {', '.join(model.name for model in plan.models)}"
+
+
+def _classes(plan: Plan) -> Iterable[str]:
+    return plan.samples_per_class if plan.merge is None else plan.classes
+
+
 def _description(plan: Plan) -> str:
-    shape = plan.image
-    return (
+    shape, merge = plan.image, plan.merge
+    drawn = (
         f"{plan.samples:,} synthetic images of {len(plan.samples_per_class):,} classes, "
         f"{shape.height} x {shape.width} with {shape.channels} channels, drawn by "
-        f"{', '.join(model.ref for model in plan.models)} from seed {plan.seed}. None is a "
-        "photograph."
+        f"{', '.join(model.ref for model in plan.models)} from seed {plan.seed}. "
     )
+    if merge is None:
+        return f"{drawn}None is a photograph."
+    return (
+        f"{drawn}They lie in the split train, beside {merge.images:,} real images of the dataset "
+        f"{merge.name}, in the splits {', '.join(merge.splits)} (licence: "
+        f"{merge.licence or NOT_STATED}; attribution: {merge.attribution or NOT_STATED})."
+    )
+
+
+def _licences(plan: Plan, story: Story) -> list[str]:
+    """Of the models, then of the real images, in the words of who uploaded them."""
+    models = [_licence(text) for text in dict.fromkeys(story.licences)]
+    return models if plan.merge is None else [*models, plan.merge.licence or NOT_STATED]
 
 
 def _licence(text: str) -> str:
@@ -171,12 +159,12 @@ def _distribution(plan: Plan, files: Sequence[File]) -> list[dict[str, Any]]:
         )
         if file.format == "imagefolder":
             found.append(_image_files(plan, file))
-        found += [_part(file, part) for part in file.parts]
+        found += [_part(plan, file, part) for part in file.parts]
     return found
 
 
 def _image_files(plan: Plan, file: File) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "@type": "cr:FileSet",
         "@id": "imagefolder-files",
         "name": "imagefolder-files",
@@ -184,31 +172,43 @@ def _image_files(plan: Plan, file: File) -> dict[str, Any]:
         "encodingFormat": plan.encoding.media_type,
         "includes": f"*/*.{plan.encoding.extension}",
     }
+    if plan.merge is not None:  # real files keep their names, and may be of any kind
+        found["encodingFormat"] = [*dict.fromkeys([plan.encoding.media_type, *REAL_FORMATS])]
+        found["includes"] = "*/*" if len(plan.merge.splits) == 1 else "*/*/*"
+    return found
 
 
-def _part(file: File, part: str) -> dict[str, Any]:
+def _part(plan: Plan, file: File, part: DataFile) -> dict[str, Any]:
     """A Parquet file: one by one, as readers of Croissant take no set of tables out of a zip."""
-    return {
+    found: dict[str, Any] = {
         "@type": "cr:FileObject",
-        "@id": part,
-        "name": part,
+        "@id": part.name,
+        "name": part.name,
         "containedIn": {"@id": file.name},
-        "contentUrl": part,
+        "contentUrl": part.name,
         "encodingFormat": "application/x-parquet",
     }
+    if plan.merge is not None:
+        found["prov:wasDerivedFrom"] = derived_from(plan, part.origin)
+    return found
 
 
-def _record_sets(plan: Plan, files: Sequence[File]) -> list[dict[str, Any]]:
-    sets = [classes(plan), splits()]
-    for file in files:
-        if file.format == "imagefolder":
+def _record_sets(plan: Plan, story: Story) -> list[dict[str, Any]]:
+    sets = [classes(plan), splits(plan)]
+    if plan.merge is not None:
+        sets.append(origins(plan, plan.merge, story.licences))
+    for file in story.files:
+        if file.format == "imagefolder" and plan.merge is not None:
+            sets.append(folder_images("imagefolder-files", plan.merge))
+        elif file.format == "imagefolder":
             sets.append(class_folders("imagefolder-files"))
-        sets += [table(number, part) for number, part in enumerate(file.parts)]
+        columns = columns_of(plan)
+        sets += [table(number, part.name, columns) for number, part in enumerate(file.parts)]
     return sets
 
 
 def _provenance(plan: Plan, story: Story) -> dict[str, Any]:
-    models = [
+    models: list[dict[str, Any]] = [
         {
             "@type": "prov:Entity",
             "@id": f"urn:sha256:{model.sha256}",
@@ -216,6 +216,8 @@ def _provenance(plan: Plan, story: Story) -> dict[str, Any]:
         }
         for model in plan.models
     ]
+    if plan.merge is not None:
+        models.append(dataset_entity(plan.merge))
     agent = {"@type": "prov:Agent", "prov:label": story.software}
     return {
         "prov:wasDerivedFrom": models,
@@ -241,7 +243,7 @@ def _responsible(plan: Plan, story: Story) -> dict[str, Any]:
         "rai:dataCollection": f"Drawn by the generative models {models}; nothing was recorded.",
         "rai:dataCollectionType": "Others",
         "rai:dataManipulationProtocol": " ".join(
-            [f"Written as {plan.encoding.format.upper()} files.", *story.made]
+            [f"Samples are written as {plan.encoding.format.upper()} files.", *story.made]
         ),
         "rai:dataUseCases": (
             "Training image classifiers beside real images. Not for measuring them: measure on "
@@ -253,8 +255,8 @@ def _responsible(plan: Plan, story: Story) -> dict[str, Any]:
             *story.biases,
         ],
         "rai:dataLimitations": [
-            "No image shows a thing that exists; labels are what a generator was asked for"
-            + (", as a classifier saw it." if plan.labelled_by else "."),
+            "No synthetic image shows a thing that exists; its label is what a generator was asked "
+            + ("for, as a classifier saw it." if plan.labelled_by else "for."),
             *story.limitations,
         ],
         "rai:personalSensitiveInformation": (
@@ -265,6 +267,10 @@ def _responsible(plan: Plan, story: Story) -> dict[str, Any]:
             "the same files."
         ),
     }
+    if plan.merge is not None:
+        document |= collection(plan, plan.merge)
+        for name in NOT_KNOWN:
+            del document[name]
     if plan.labelled_by:
         document["rai:machineAnnotationTools"] = [plan.labelled_by.ref]
     return document

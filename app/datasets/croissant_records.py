@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from app.datasets.manifest import Layout
-from app.datasets.parquet import COLUMNS
+from app.jobs.merge import TRAIN, Split
 from app.jobs.plan import Plan
 
 _TYPES = {"int64": "sc:Integer", "string": "sc:Text"}
+_SPLITS: Final[Mapping[Split, str]] = {
+    "train": "cr:TrainingSplit",
+    "validation": "cr:ValidationSplit",
+    "test": "cr:TestSplit",
+}
 
 
 def classes(plan: Plan) -> dict[str, Any]:
-    """The list of classes: folder, name, label, and how many samples there are."""
-    counts = plan.samples_per_class
+    """The list of classes: folder, name, label, and how many samples there are.
+
+    Of a merged dataset also how many real images, of all splits.
+    """
+    counts = {"samples": plan.samples_per_class}
+    if plan.merge is not None:
+        counts["real"] = Counter[str]()
+        for every in plan.merge.counts.values():
+            counts["real"].update(every)
     directories = Layout(plan).directories
     return {
         "@type": "cr:RecordSet",
@@ -23,34 +37,35 @@ def classes(plan: Plan) -> dict[str, Any]:
         "dataType": "sc:Enumeration",
         "key": {"@id": "classes/folder"},
         "field": [
-            _field("classes/folder", "sc:Text"),
-            _field("classes/name", "sc:Text"),
-            _field("classes/label", "sc:Integer"),
-            _field("classes/samples", "sc:Integer"),
+            field("classes/folder", "sc:Text"),
+            field("classes/name", "sc:Text"),
+            field("classes/label", "sc:Integer"),
+            *[field(f"classes/{kind}", "sc:Integer") for kind in counts],
         ],
         "data": [
             {
                 "classes/folder": directories[name],
                 "classes/name": name,
                 "classes/label": label,
-                "classes/samples": counts.get(name, 0),
+                **{f"classes/{kind}": every.get(name, 0) for kind, every in counts.items()},
             }
             for label, name in enumerate(plan.classes)
         ],
     }
 
 
-def splits() -> dict[str, Any]:
+def splits(plan: Plan) -> dict[str, Any]:
     """Synthetic images are there to be learnt from: all of them are of the training split."""
+    names: Sequence[Split] = (TRAIN,) if plan.merge is None else plan.merge.splits
     return {
         "@type": "cr:RecordSet",
         "@id": "splits",
         "name": "splits",
-        "description": "The splits of the dataset: one.",
+        "description": "The splits of the dataset.",
         "dataType": "cr:Split",
         "key": {"@id": "splits/name"},
-        "field": [_field("splits/name", "sc:Text"), _field("splits/url", "sc:URL")],
-        "data": [{"splits/name": "train", "splits/url": "cr:TrainingSplit"}],
+        "field": [field("splits/name", "sc:Text"), field("splits/url", "sc:URL")],
+        "data": [{"splits/name": name, "splits/url": _SPLITS[name]} for name in names],
     }
 
 
@@ -58,12 +73,12 @@ def class_folders(file_set: str) -> dict[str, Any]:
     """The images of class folders, each with its class and index."""
     source = {"fileSet": {"@id": file_set}}
     folder = {
-        **_extracted("images/class", "sc:Text", source, {"fileProperty": "fullpath"}),
+        **extracted("images/class", "sc:Text", source, {"fileProperty": "fullpath"}),
         "references": {"field": {"@id": "classes/folder"}},
     }
     # Readers that follow the reference apply this twice: of a folder alone it gives the folder.
     folder["source"]["transform"] = {"regex": "^([^/]+)"}
-    index = _extracted("images/index", "sc:Integer", source, {"fileProperty": "filename"})
+    index = extracted("images/index", "sc:Integer", source, {"fileProperty": "filename"})
     index["source"]["transform"] = {"regex": "^0*(\\d+)\\."}
     return {
         "@type": "cr:RecordSet",
@@ -74,18 +89,21 @@ def class_folders(file_set: str) -> dict[str, Any]:
         "field": [
             index,
             folder,
-            _extracted("images/image", "sc:ImageObject", source, {"fileProperty": "content"}),
+            extracted("images/image", "sc:ImageObject", source, {"fileProperty": "content"}),
         ],
     }
 
 
-def table(number: int, file: str) -> dict[str, Any]:
-    """The rows of a Parquet file: the first is called `samples`, the next `samples-1`."""
+def table(number: int, file: str, columns: Mapping[str, str]) -> dict[str, Any]:
+    """The rows of a Parquet file: the first is called `samples`, the next `samples-1`.
+
+    columns: those beside image and label, with their types.
+    """
     name = f"samples-{number}" if number else "samples"
     source = {"fileObject": {"@id": file}}
-    image = _extracted(f"{name}/image", "sc:ImageObject", source, {"column": "image"})
+    image = extracted(f"{name}/image", "sc:ImageObject", source, {"column": "image"})
     image["source"]["transform"] = {"jsonPath": "bytes"}
-    columns = [("label", "sc:Integer")] + [(name, _TYPES[kind]) for name, kind in COLUMNS.items()]
+    kinds = {"label": "sc:Integer"} | {column: _TYPES[kind] for column, kind in columns.items()}
     return {
         "@type": "cr:RecordSet",
         "@id": name,
@@ -95,18 +113,20 @@ def table(number: int, file: str) -> dict[str, Any]:
         "field": [
             image,
             *[
-                _extracted(f"{name}/{column}", kind, source, {"column": column})
-                for column, kind in columns
+                extracted(f"{name}/{column}", kind, source, {"column": column})
+                for column, kind in kinds.items()
             ],
         ],
     }
 
 
-def _field(name: str, kind: str) -> dict[str, Any]:
+def field(name: str, kind: str) -> dict[str, Any]:
+    """A field without a source: of inline data, or one that gets it."""
     return {"@type": "cr:Field", "@id": name, "name": name, "dataType": kind}
 
 
-def _extracted(
+def extracted(
     name: str, kind: str, source: dict[str, Any], extract: dict[str, str]
 ) -> dict[str, Any]:
-    return {**_field(name, kind), "source": {**source, "extract": extract}}
+    """A field that is read from files."""
+    return {**field(name, kind), "source": {**source, "extract": extract}}

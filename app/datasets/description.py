@@ -83,6 +83,15 @@ class Description(Described):
     sampling: dict[str, float] | None = None
     merged: DescribedMerge | None = None
 
+    @property
+    def splits(self) -> list[Split]:
+        """Its splits, training first."""
+        return [TRAIN] if self.merged is None else list(self.merged.counts)
+
+    def origin(self, said: str | None) -> str:
+        """Of an image that says `real` or `synthetic`, or nothing: then all of them were drawn."""
+        return said or SYNTHETIC
+
     def counts(self) -> dict[tuple[str, str, str], int]:
         """(split, origin, class) → images, without the empty ones."""
         if self.merged is None:

@@ -99,9 +99,12 @@ class Layout:
 
     def folder_of(self, label: int, split: str = TRAIN) -> str:
         """Folder of a class, in that of a split where there are several."""
-        folder = self.directories[self.plan.classes[label]]
+        return f"{self.start_of(split)}{self.directories[self.plan.classes[label]]}"
+
+    def start_of(self, split: str) -> str:
+        """What the paths of a split begin with: `<split>/` where there are several."""
         several = self.plan.merge is not None and len(self.plan.merge.splits) > 1
-        return f"{split}/{folder}" if several else folder
+        return f"{split}/" if several else ""
 
     def file_name(self, index: int, cell: int) -> str:
         """Path of a sample in an archive: `<class folder>/<index>.<png, webp or jpg>`.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.datasets.manifest import Layout, SampleRow
-from app.jobs.merge import SYNTHETIC
+from app.jobs.merge import SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ COLUMNS = {
 
 
 def columns_of(plan: Plan) -> dict[str, str]:
-    """`COLUMNS`, and `origin` where real images are among them."""
-    return COLUMNS | ({"origin": "string"} if plan.merge else {})
+    """`COLUMNS`, and `origin` and `split` where real images are among them."""
+    return COLUMNS | ({"origin": "string", "split": "string"} if plan.merge else {})
 
 
 def parquet_file(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> bytes:
@@ -100,7 +100,7 @@ def table(
         [row.pixel_sha256.hex() for row in rows],
     ]
     if plan.merge:
-        values.append([SYNTHETIC] * len(rows))
+        values += [[SYNTHETIC] * len(rows), [TRAIN] * len(rows)]
     columns = [pyarrow.array(value, field.type) for value, field in zip(values, into, strict=True)]
     return pyarrow.Table.from_arrays(columns, schema=into)
 

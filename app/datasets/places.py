@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.datasets.description import Description
+from app.datasets.members import METADATA
 from app.datasets.names import SYNTHETIC_PREFIX
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from models.corpus.image_files import ENDINGS
@@ -19,9 +20,15 @@ class Place(NamedTuple):
     class_name: str
 
 
+def metadata_of(description: Description) -> Sequence[str]:
+    """Where `metadata.jsonl` may be, that Hugging Face `datasets` reads."""
+    splits = description.splits
+    return [f"{split}/{METADATA}" for split in splits] if len(splits) > 1 else [METADATA]
+
+
 def folders_of(description: Description) -> Mapping[str, tuple[str, str]]:
     """Folder → split and class."""
-    splits = list(description.merged.counts) if description.merged else [TRAIN]
+    splits = description.splits
     return {
         f"{split}/{directory}" if len(splits) > 1 else directory: (split, name)
         for split in splits

@@ -34,7 +34,7 @@ from app.datasets.members import (
     members_of,
 )
 from app.datasets.names import SYNTHETIC_PREFIX
-from app.datasets.places import Place, folders_of, place_of
+from app.datasets.places import Place, folders_of, metadata_of, place_of
 from app.jobs.merge import REAL
 from models.corpus.image_files import decoded
 from models.corpus.limits import DEFAULT
@@ -199,6 +199,9 @@ class _Check:
     def _check_file(self, member: Member, expected: bytes) -> None:
         described = self._description
         if described is None or "/" not in member.path or self._in_files:
+            self._check_hash(member, expected)
+            return
+        if member.path in metadata_of(described):
             self._check_hash(member, expected)
             return
         place = place_of(member.path, described, self._folders)

@@ -59,7 +59,8 @@ def build_archive(
         if isinstance(export, ImageFolder):
             digests = _counted(manifest.digests(transaction), delivered)
             rows = manifest.stored(transaction, _ROWS_A_PAGE)
-            more = beside(manifest.plan, licences, rows) if export.metadata else None
+            listed = real.rows if real is not None else None
+            more = beside(manifest.plan, licences, rows, listed) if export.metadata else None
             entries = write_imagefolder(
                 writer, storage, manifest.plan, licences, shards, digests, watch, more, real
             )

@@ -242,11 +242,6 @@ def _check_merge(
     if merge is None:
         return
     refuse_strangers(list(quotas), merge)
-    if any(isinstance(each, ImageFolder) and each.metadata for each in request.formats):
-        raise ValidationError(
-            'Class folders of a merged dataset have no metadata.jsonl: leave "metadata" out. Names '
-            "of samples begin with `synthetic-`; `parquet` has a column `origin`."
-        )
 
 
 def _pinned(judge: ClassifierSpec, asked: LabelledBy) -> PlannedClassifier:

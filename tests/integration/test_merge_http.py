@@ -166,6 +166,22 @@ def test_an_archive_of_both(
     }  # fmt: skip
 
 
+def test_croissant_describes_both(http: httpx.Client, job: dict[str, Any]) -> None:
+    document = http.get(job["links"]["croissant"]).json()
+    assert document["license"] == ["https://spdx.org/licenses/Apache-2.0", "CC0"]
+    [origins] = [each for each in document["recordSet"] if each["@id"] == "origins"]
+    assert [(row["origins/name"], row["origins/images"]) for row in origins["data"]] == [
+        ("synthetic", 28), ("real", 92 + 3 * TEST)
+    ]  # fmt: skip
+    files = {file["@id"] for file in document["distribution"]}
+    assert {f"{name}.zip" for name in FORMATS[:3]} < files
+    assert {name for name in files if name.endswith(".parquet")} == {
+        "data/train-00000-of-00002.parquet",
+        "data/train-00001-of-00002.parquet",
+        "data/test-00000-of-00001.parquet",
+    }
+
+
 def test_the_merged_classes_are_equal(
     http: httpx.Client, job: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -3,55 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import secrets
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.datasets.croissant import File, Story, croissant
+from app.datasets.croissant import croissant
+from app.datasets.exports.parquet_dataset import DataFile
 from app.jobs.encoding import Png, Webp
 from app.jobs.plan import PlannedClassifier
 from tests.builders import image, plan_of
+from tests.made_croissants import load, story
 from tests.made_exports import Made, make
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # open files
 ]
-BEGAN = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
-ENDED = datetime(2026, 3, 1, 12, 1, 7, tzinfo=UTC)
-URL = f"http://localhost:8765/v1/jobs/{secrets.token_hex(8)}"
-"""Another one in each run: the library keeps what it unpacks by its address."""
-PARTS = [f"data/train-0000{number}-of-00002.parquet" for number in range(2)]
-
-
-def story(archives: dict[str, bytes], licence: str = "Apache-2.0") -> Story:
-    return Story(
-        job="job_1",
-        url=URL,
-        software="Synthloom 0.1.0",
-        began=BEGAN,
-        ended=ENDED,
-        files=[
-            File(
-                name,
-                f"{URL}/archives/{name}",
-                hashlib.sha256(file).hexdigest(),
-                len(file),
-                PARTS if name == "parquet" else (),
-            )
-            for name, file in archives.items()
-        ],
-        licences=[licence],
-        biases=["label_agreement: 0.97, measured on 200 samples."],
-        limitations=["Good enough."],
-    )
+PARTS = [
+    DataFile(f"data/train-0000{number}-of-00002.parquet", "train", "synthetic")
+    for number in range(2)
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +45,7 @@ def archives(made: Made) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def document(made: Made, archives: dict[str, bytes]) -> dict[str, Any]:
-    return croissant(made.plan, story(archives))
+    return croissant(made.plan, story(archives, parts=PARTS))
 
 
 @pytest.fixture(scope="module")
@@ -78,21 +53,7 @@ def loaded(
     document: dict[str, Any], archives: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     """The dataset, with its archives downloaded."""
-    folder = tmp_path_factory.mktemp("croissant")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CROISSANT_CACHE", str(folder / "cache"))  # read at its import
-        import mlcroissant
-
-    (folder / "croissant.json").write_text(json.dumps(document))
-    files = [file for file in document["distribution"] if "contentUrl" in file]
-    names = {file["@id"] for file in files if "containedIn" not in file}
-    assert names == {"imagefolder.zip", "parquet.zip", "webdataset.zip", "npz.npz"}
-    mapping = {}
-    for name in names:
-        path = folder / name
-        path.write_bytes(archives[name.partition(".")[0]])
-        mapping[name] = str(path)
-    return mlcroissant.Dataset(str(folder / "croissant.json"), mapping=mapping)
+    return load(document, archives, tmp_path_factory.mktemp("croissant"))
 
 
 def test_the_validator_has_nothing_to_say(loaded: Any) -> None:
@@ -177,7 +138,7 @@ def test_files_have_their_hashes_and_sizes(
         content = archives[file["@id"].partition(".")[0]]
         assert file["sha256"] == hashlib.sha256(content).hexdigest()
         assert file["contentSize"] == f"{len(content)} B"
-        assert file["contentUrl"].startswith(URL)
+        assert file["contentUrl"].startswith(document["url"])
 
 
 @pytest.mark.parametrize(

@@ -11,24 +11,20 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from app.datasets.verify import verify
 from app.errors import DamagedRowsError, DatasetCorruptError
 from app.jobs.encoding import Jpeg
-from app.jobs.plan import Plan
 from models.corpus.read import read_splits
 from tests import made_corpora as corpora
 from tests import made_merges as made
 from tests.made_datasets import zipped
 from tests.made_exports import unpacked
+from tests.merged_readers import READERS, Found
 
 ALL = ("train", "validation", "test")
 FORMATS = ("imagefolder", "webdataset", "parquet", "npz")
-Found = tuple[str, str, str, str]
-"""Split, origin, class, SHA-256 of the pixels."""
 
 
 def merge(kind: str, folder: Path, splits: tuple[str, ...] = ALL, channels: int = 1) -> made.Merged:
@@ -46,78 +42,6 @@ def expected(merged: made.Merged, splits: tuple[str, ...], channels: int = 1) ->
         for label, p in zip(merged.made.labels, merged.made.pixels, strict=True)
     ]
     return sorted(real + drawn)
-
-
-def sha_of(file: bytes) -> str:
-    with Image.open(io.BytesIO(file)) as image:
-        return hashlib.sha256(np.asarray(image).tobytes()).hexdigest()
-
-
-def in_folders(folder: Path, splits: tuple[str, ...], _: Plan) -> list[Found]:
-    """By torchvision's ImageFolder."""
-    from torchvision.datasets import ImageFolder
-
-    found = []
-    for split in splits:
-        dataset = ImageFolder(str(folder if len(splits) == 1 else folder / split))
-        for path, label in dataset.samples:
-            origin = "synthetic" if Path(path).name.startswith("synthetic-") else "real"
-            name = dataset.classes[label]
-            found.append((split, origin, name, sha_of(Path(path).read_bytes())))
-    return found
-
-
-def in_tars(folder: Path, splits: tuple[str, ...], plan: Plan) -> list[Found]:
-    """By webdataset."""
-    import webdataset
-
-    found = []
-    for split in splits:
-        files = sorted(str(path) for path in folder.glob(f"{split}-*.tar"))
-        for sample in webdataset.WebDataset(files, shardshuffle=False):
-            facts = json.loads(sample["json"])
-            assert facts["pixel_sha256"] == sha_of(sample["png"])
-            assert facts["label"] == int(sample["cls"])
-            name = plan.classes[int(sample["cls"])]
-            found.append((split, facts["origin"], name, facts["pixel_sha256"]))
-    return found
-
-
-def in_tables(folder: Path, splits: tuple[str, ...], _: Plan) -> list[Found]:
-    """By Hugging Face's datasets."""
-    from datasets import load_dataset
-
-    read = load_dataset(str(folder), cache_dir=str(folder.parent / "cache"))
-    assert sorted(read) == sorted(splits)
-    found = []
-    for split, rows in read.items():
-        names = rows.features["label"].names
-        for row in rows:
-            sha = hashlib.sha256(np.asarray(row["image"]).tobytes()).hexdigest()
-            assert sha == row["pixel_sha256"]
-            assert (row["model"] is None) == (row["origin"] == "real")
-            found.append((split, row["origin"], names[row["label"]], sha))
-    return found
-
-
-def in_arrays(folder: Path, splits: tuple[str, ...], plan: Plan) -> list[Found]:
-    """By numpy."""
-    words = {"train": "train_", "validation": "val_", "test": "test_"}
-    found = []
-    for split in splits:
-        start = words[split] if len(splits) > 1 else ""
-        columns = [
-            np.load(folder / f"{start}{name}.npy") for name in ("origin", "labels", "images")
-        ]
-        for origin, label, pixels in zip(*columns, strict=True):
-            sha = hashlib.sha256(pixels.tobytes()).hexdigest()
-            found.append((split, str(origin), plan.classes[label], sha))
-    return found
-
-
-READERS = {
-    "imagefolder": in_folders, "webdataset": in_tars, "parquet": in_tables, "npz": in_arrays
-}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset's files
@@ -138,7 +62,7 @@ def test_every_image_is_there_once(
 ) -> None:
     merged = merge(kind, tmp_path, splits, channels)
     folder = unpacked(merged.archive(name), tmp_path / "out")
-    assert sorted(READERS[name](folder, splits, merged.plan)) == expected(merged, splits, channels)
+    assert sorted(READERS[name](folder, merged.plan)) == expected(merged, splits, channels)
     found = verify(folder)
     assert found.problems == []
     assert found.delivered == made.DRAWN

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from app.datasets.manifest import Layout
+from app.datasets.members import METADATA
 from app.datasets.merging.attribution import NOT_STATED
 from app.jobs.merge import TRAIN, PlannedMerge, Split
 from app.jobs.plan import Plan
@@ -21,24 +23,18 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 
 
 def dataset_card(
-    plan: Plan,
-    licences: Iterable[str],
-    columns: Mapping[str, str],
-    files: str | list[str] = "data/train-*.parquet",
+    plan: Plan, licences: Iterable[str], columns: Mapping[str, str], in_tables: bool = True
 ) -> str:
     """The card of a dataset, as Markdown.
 
-    files: patterns of those that `datasets` reads, Parquet files below `data/` if not said. Of
-    class folders with metadata `label` is a plain number: the names of classes can't be said there.
+    in_tables: whether its images lie in Parquet files below `data/`, or else in class folders with
+    metadata. There, `label` is a plain number: the names of classes can't be said.
     """
-    return f"---\n{_head(plan, licences, columns, files)}---\n\n{_body(plan)}"
+    return f"---\n{_head(plan, licences, columns, in_tables)}---\n\n{_body(plan)}"
 
 
-def _head(
-    plan: Plan, licences: Iterable[str], columns: Mapping[str, str], files: str | list[str]
-) -> str:
+def _head(plan: Plan, licences: Iterable[str], columns: Mapping[str, str], in_tables: bool) -> str:
     names = {str(label): name for label, name in enumerate(plan.classes)}
-    in_tables = isinstance(files, str)
     label = {"class_label": {"names": names}} if in_tables else "int64"
     features: list[Mapping[str, object]] = [
         {"name": "image", "dtype": "image"},
@@ -55,7 +51,10 @@ def _head(
         "configs": [
             {
                 "config_name": "default",
-                "data_files": _data_files(plan, files),
+                "data_files": [
+                    {"split": split, "path": _files(plan, split, in_tables)}
+                    for split in _splits(plan)
+                ],
             }
         ],
         "dataset_info": {"features": features},
@@ -88,11 +87,14 @@ def _body(plan: Plan) -> str:
     )
 
 
-def _data_files(plan: Plan, files: str | list[str]) -> list[dict[str, object]]:
-    """Of each split its files; of a merged dataset, which lies in tables, those of its name."""
-    if plan.merge is None:
-        return [{"split": TRAIN, "path": files}]
-    return [{"split": split, "path": f"data/{split}-*.parquet"} for split in plan.merge.splits]
+def _files(plan: Plan, split: Split, in_tables: bool) -> str | list[str]:
+    """Patterns of the files that `datasets` reads."""
+    if in_tables:
+        return f"data/{split}-*.parquet"
+    start = Layout(plan).start_of(split)
+    # Real files keep their names, so they end as they did.
+    images = f"*/*.{plan.encoding.extension}" if plan.merge is None else f"{start}*/*"
+    return [images, f"{start}{METADATA}"]
 
 
 def _kind(plan: Plan) -> str:

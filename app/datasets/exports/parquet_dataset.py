@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from app.datasets.exports.card import dataset_card
 from app.datasets.exports.container import Container
@@ -16,7 +17,7 @@ from app.datasets.exports.content import Stored, most_bytes, piece_count, pieces
 from app.datasets.merging.images import RealImages
 from app.datasets.merging.tables import write_tables
 from app.datasets.parquet import columns_of, schema, table, writing
-from app.jobs.merge import TRAIN
+from app.jobs.merge import REAL, SYNTHETIC, TRAIN, Split
 from app.jobs.plan import Plan
 
 ROWS_A_GROUP = 1_000
@@ -25,10 +26,30 @@ _GROUP_BYTES = 16 << 20
 """Of large images there are fewer in a group."""
 
 
-def file_names(samples: int, samples_a_file: int, added: int = 0) -> list[str]:
-    """The data files of so many samples, in order. added: files behind them."""
-    count = piece_count(samples, samples_a_file) + added
-    return [f"data/train-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+class DataFile(NamedTuple):
+    """A file of the dataset: its images are of one split, and of one origin."""
+
+    name: str
+    split: Split
+    origin: str
+
+
+def data_files(plan: Plan, samples_a_file: int) -> list[DataFile]:
+    """The data files of a plan, split by split; those of samples come first."""
+    found: list[DataFile] = []
+    for split in plan.merge.splits if plan.merge is not None else (TRAIN,):
+        drawn = piece_count(plan.samples, samples_a_file) if split == TRAIN else 0
+        real = sum(plan.merge.real(split).values()) if plan.merge is not None else 0
+        count = drawn + piece_count(real, samples_a_file)
+        found += [
+            DataFile(
+                f"data/{split}-{number:05d}-of-{count:05d}.parquet",
+                split,
+                SYNTHETIC if number < drawn else REAL,
+            )
+            for number in range(count)
+        ]
+    return found
 
 
 def write_parquet(
@@ -43,8 +64,8 @@ def write_parquet(
     # Imported when it is needed: it is large, and a worker that never exports starts without it.
     from pyarrow import parquet
 
-    added = piece_count(real.count(TRAIN), samples_a_file) if real is not None else 0
-    names = file_names(plan.samples, samples_a_file, added)
+    files = data_files(plan, samples_a_file)
+    names = [file.name for file in files if file.origin == SYNTHETIC]
     columns = schema(plan)
     group = max(1, min(ROWS_A_GROUP, _GROUP_BYTES // plan.image.bytes))
     for number, parts in pieces(samples, samples_a_file):
@@ -56,7 +77,6 @@ def write_parquet(
                 writer.write_table(table(plan, part.rows, part.files, columns), group)
     for split in real.merge.splits if real is not None else ():
         assert real is not None
-        files = piece_count(real.count(split), samples_a_file)
-        numbers = (len(names) - added, len(names)) if split == TRAIN else (0, files)
-        write_tables(container, real, split, samples_a_file, numbers)
+        beside = [file.name for file in files if (file.split, file.origin) == (split, REAL)]
+        write_tables(container, real, split, samples_a_file, beside)
     container.add("README.md", dataset_card(plan, licences, columns_of(plan)).encode())

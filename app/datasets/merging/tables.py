@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.datasets.exports.container import UNKNOWN_BYTES, Container
@@ -15,18 +16,13 @@ if TYPE_CHECKING:
 
 
 def write_tables(
-    container: Container,
-    real: RealImages,
-    split: Split,
-    images_a_file: int,
-    numbers: tuple[int, int],
+    container: Container, real: RealImages, split: Split, images_a_file: int, names: Sequence[str]
 ) -> None:
-    """Add the data files of a split. numbers: of the first one, and how many the split has."""
+    """Add the data files of a split, which have these names."""
     from pyarrow import parquet
 
     columns = schema(real.plan)
-    for number, piece in enumerate(real.pieces(split, images_a_file), numbers[0]):
-        name = f"data/{split}-{number:05d}-of-{numbers[1]:05d}.parquet"
+    for name, piece in zip(names, real.pieces(split, images_a_file), strict=True):
         with (
             container.part(name, UNKNOWN_BYTES) as spool,
             parquet.ParquetWriter(spool, columns, **writing()) as writer,
@@ -54,6 +50,7 @@ def _table(real: RealImages, chunk: RealChunk, into: pyarrow.Schema) -> pyarrow.
         "class": [real.plan.classes[row.label] for row in rows],
         "pixel_sha256": [row.pixel_sha256.hex() for row in rows],
         "origin": [REAL] * len(rows),
+        "split": [row.split for row in rows],
     }
     empty = [None] * len(rows)
     columns = [pyarrow.array(known.get(field.name, empty), field.type) for field in into]

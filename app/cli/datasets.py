@@ -30,8 +30,8 @@ def upload(
         Path,
         typer.Argument(
             metavar="PATH", exists=True,
-            help="A folder or zip of class folders, a Hugging Face ImageFolder, IDX files, an npz "
-            "or a Parquet file.",
+            help="A folder or zip of class folders, a Hugging Face ImageFolder, IDX files, tar "
+            "files of a WebDataset, an npz or a Parquet file.",
         ),
     ],
     name: Annotated[str, typer.Option(help="What it is called from now on.")],

@@ -22,7 +22,7 @@ from models.errors import DatasetError
 
 EXPANSION_ALLOWANCE_BYTES: Final = 64 << 20
 CHUNK_BYTES: Final = 1 << 16
-NESTED: Final = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst", ".tar.gz")
+NESTED: Final = (".zip", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst", ".tar.gz")
 _LOCAL_HEADER_BYTES: Final = 30
 _UTF8_FLAG: Final = 0x800
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import numpy as np
 
 from models.corpus.container import Container, content
+from models.corpus.described import Described
 from models.corpus.labels import classified, grouped
 from models.corpus.layout import image_paths, places
 from models.corpus.limits import Limits
@@ -20,11 +21,12 @@ from models.errors import DatasetError
 from models.importing.errors import shown
 
 METADATA: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-DESCRIPTION, FORMAT = "dataset.json", "synthloom-dataset/"
 FILE_NAME, LABEL, GROUP = "file_name", "label", "group"
 
 
-def open_class_folders(container: Container, paths: Sequence[str], limits: Limits) -> Source:
+def open_class_folders(
+    container: Container, paths: Sequence[str], limits: Limits, known: Described | None = None
+) -> Source:
     """Class folders, with or without a level of splits above them. Classes are sorted by name.
 
     Archives that this project has made say in `dataset.json` which class a folder stands for.
@@ -38,7 +40,7 @@ def open_class_folders(container: Container, paths: Sequence[str], limits: Limit
         )
     found = places(images)
     folders = sorted({place.class_name for place in found})
-    named = _described(container, paths, limits)
+    named = known.folders if known is not None else {}
     if set(folders) <= named.keys():
         folders = [folder for folder in named if folder in set(folders)]
     position = {folder: label for label, folder in enumerate(folders)}
@@ -57,18 +59,6 @@ def open_class_folders(container: Container, paths: Sequence[str], limits: Limit
     )
 
 
-def _described(container: Container, paths: Sequence[str], limits: Limits) -> Mapping[str, str]:
-    """Folder -> class in the order of labels, as `dataset.json` says; nothing where it does not."""
-    path = next((path for path in paths if posixpath.basename(path) == DESCRIPTION), None)
-    try:
-        document = json.loads(content(container, path, limits)) if path else {}
-        made = str(document["format"]).startswith(FORMAT)
-        folders = {str(folder): str(name) for name, folder in document["directories"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-    return folders if made else {}
-
-
 class _Row(NamedTuple):
     path: str
     split: Split
@@ -76,11 +66,14 @@ class _Row(NamedTuple):
     group: Any
 
 
-def open_metadata(container: Container, paths: Sequence[str], limits: Limits) -> Source:
+def open_metadata(
+    container: Container, paths: Sequence[str], limits: Limits, names: Sequence[str] | None = None
+) -> Source:
     """Hugging Face ImageFolder: `metadata.csv`, `.jsonl` or `.parquet` beside the images.
 
     Columns: file_name (relative to the metadata file), label, and group where there is one. Images
-    that no row names are left out. The split is that of a folder on the way to the image.
+    that no row names are left out. The split is that of a folder on the way to the image. names: of
+    the classes, in the order of their numbers, where that is known.
     """
     metadata = [path for path in paths if posixpath.basename(path) in METADATA]
     if len({posixpath.splitext(path)[1] for path in metadata}) > 1:
@@ -88,7 +81,9 @@ def open_metadata(container: Container, paths: Sequence[str], limits: Limits) ->
     known = set(paths)
     every = [row for path in metadata for row in _rows_of(container, path, known, limits)]
     rows = {split: [row for row in every if row.split == split] for split in SPLITS}
-    classes, labels = classified({s: [row.label for row in each] for s, each in rows.items()})
+    classes, labels = classified(
+        {s: [row.label for row in each] for s, each in rows.items()}, names
+    )
     groups, group = grouped({s: [row.group for row in each] for s, each in rows.items()})
     return Source(
         kind="imagefolder",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 
-from models.corpus.container import Archive, Container, Folder, content
+from models.corpus.container import Archive, Container, Folder, content, stream
 from models.corpus.corpus import Corpus
+from models.corpus.described import BESIDE, Described, described, without_empty
 from models.corpus.folders import METADATA, open_class_folders, open_metadata
 from models.corpus.idx import is_idx, open_idx
-from models.corpus.image_files import decoded, glance
+from models.corpus.image_files import ENDINGS, decoded, glance
 from models.corpus.layout import is_clutter
 from models.corpus.limits import DEFAULT, Limits
 from models.corpus.npz import ENDING as NPY
@@ -23,9 +25,11 @@ from models.corpus.parquet import ENDING as PARQUET
 from models.corpus.parquet import open_parquet
 from models.corpus.preprocessing import Pixels, Preprocessing, pixels_of
 from models.corpus.source import Item, Source, Split, checked
+from models.corpus.webdataset import ENDING as TAR
+from models.corpus.webdataset import is_tar, open_webdataset
 from models.errors import DatasetError
 
-HEAD_BYTES: Final = 32
+HEAD_BYTES: Final = 512
 ZIP_STARTS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 PARQUET_START: Final = b"PAR1"
 OTHERS: Final[Mapping[bytes, str]] = {
@@ -52,9 +56,10 @@ def read(
     """One split of the dataset at `path`, in memory.
 
     path: a folder or zip of class folders, a Hugging Face ImageFolder, IDX or Parquet files; an
-    npz; a Parquet file. split: the training split if left out, or the only one there is; a dataset
-    without splits is one training split. preprocessing: the size and channels of the result; left
-    out, all images must have one size, and there are as many channels as the richest image has.
+    npz; a Parquet file; the tar files of a WebDataset. split: the training split if left out, or
+    the only one there is; a dataset without splits is one training split. preprocessing: the size
+    and channels of the result; left out, all images must have one size, and there are as many
+    channels as the richest image has.
 
     Raises DatasetError, whose sentence says what to do.
     """
@@ -84,10 +89,18 @@ def open_source(path: Path | BinaryIO, limits: Limits = DEFAULT) -> Source:
         refuse_unknown(head)
         if head.startswith(ZIP_STARTS):
             return checked(_of_files(Archive(file, limits), limits), limits)
+        if is_tar(head):
+            tar = {"data": partial(_rewound, file)}
+            return checked(open_webdataset(tar, file.close, limits), limits)
         return checked(open_parquet({"data": file}, file.close, limits), limits)
     except BaseException:
         file.close()
         raise
+
+
+def _rewound(file: BinaryIO) -> BinaryIO:
+    file.seek(0)
+    return file
 
 
 def to_corpus(
@@ -125,22 +138,47 @@ def _of_files(container: Container, limits: Limits) -> Source:
     """By the first format whose files are there."""
     try:
         paths = [path for path in container.sizes if not is_clutter(path)]
-        if not paths:
-            raise DatasetError("There are no files in the dataset.", "no-images")
-        if all(path.endswith(NPY) for path in paths):
-            return open_npz(container, limits)
-        if any(posixpath.basename(path) in METADATA for path in paths):
-            return open_metadata(container, paths, limits)
-        if any(is_idx(path) for path in paths):
-            return open_idx(container, paths, limits)
-        tables = [path for path in paths if path.endswith(PARQUET)]
-        if tables:
-            files = {path: _whole(container, path, limits) for path in tables}
-            return open_parquet(files, container.close, limits)
-        return open_class_folders(container, paths, limits)
+        known = described(container, paths, limits)
+        source = _by_format(container, paths, known, limits)
+        return source if known is None else without_empty(source)
     except BaseException:
         container.close()
         raise
+
+
+def _by_format(
+    container: Container, paths: Sequence[str], known: Described | None, limits: Limits
+) -> Source:
+    if not paths:
+        raise DatasetError("There are no files in the dataset.", "no-images")
+    names = None if known is None else known.classes
+    inside = [path for path in paths if posixpath.basename(path) not in BESIDE]
+    tars = [path for path in paths if path.lower().endswith(TAR)]
+    if tars:
+        _refuse_beside(paths, tars)
+        streams = {path: partial(stream, container, path) for path in tars}
+        return open_webdataset(streams, container.close, limits, names)
+    if inside and all(path.endswith(NPY) for path in inside):
+        return open_npz(container, limits)
+    if any(posixpath.basename(path) in METADATA for path in paths):
+        return open_metadata(container, paths, limits, names)
+    if any(is_idx(path) for path in paths):
+        return open_idx(container, paths, limits)
+    tables = [path for path in paths if path.endswith(PARQUET)]
+    if tables:
+        files = {path: _whole(container, path, limits) for path in tables}
+        return open_parquet(files, container.close, limits)
+    return open_class_folders(container, paths, limits, known)
+
+
+def _refuse_beside(paths: Sequence[str], tars: Sequence[str]) -> None:
+    """Tar files are a WebDataset where no images lie beside them."""
+    if any(path.lower().endswith((*ENDINGS, NPY, PARQUET)) for path in paths):
+        raise DatasetError(
+            f"The dataset is refused: it holds another archive, {tars[0][:200]!a}, beside images. "
+            "Unpack that, and pack the images alone; of a WebDataset pack the tar files.",
+            "nested-archive",
+        )
 
 
 def _whole(container: Container, path: str, limits: Limits) -> BinaryIO:
@@ -198,10 +236,13 @@ def _fitted(item: Item, shape: Preprocessing, limits: Limits) -> Pixels:
 
 
 def refuse_unknown(head: bytes) -> None:
-    """Raises DatasetError for a file that begins neither as a zip or npz nor as Parquet."""
-    if head.startswith((*ZIP_STARTS, PARQUET_START)):
+    """Raises DatasetError for a file that begins neither as a zip, npz or tar nor as Parquet."""
+    if head.startswith((*ZIP_STARTS, PARQUET_START)) or is_tar(head):
         return
     what = next((text for start, text in OTHERS.items() if head.startswith(start)), None)
     if what is None:
-        what = "is no dataset that can be read; bring a zip of class folders, an npz or Parquet"
+        what = (
+            "is no dataset that can be read; bring a zip of class folders, an npz, Parquet or a "
+            "WebDataset's tar files"
+        )
     raise DatasetError(f"The file {what if head else 'is empty'}.", "unrecognised")

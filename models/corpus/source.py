@@ -16,7 +16,7 @@ from models.errors import DatasetError
 
 Split = Literal["train", "validation", "test"]
 Labels = npt.NDArray[np.int64]
-Kind = Literal["class-folders", "imagefolder", "npz", "parquet", "idx"]
+Kind = Literal["class-folders", "imagefolder", "npz", "parquet", "idx", "webdataset"]
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 SYNONYMS: Final[Mapping[str, Split]] = {

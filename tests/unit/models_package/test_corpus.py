@@ -59,6 +59,12 @@ FORMATS: dict[str, Write] = {
     "parquet, zip": lambda m, p: packed(
         {f"{s}/0.parquet": made.hugging_face_parquet(r) for s, r in m.items()}, p
     ),
+    "webdataset": lambda m, p: folder(
+        {f"{s}-000000.tar": made.webdataset(r) for s, r in m.items()}, p
+    ),
+    "webdataset, zip": lambda m, p: packed(
+        {f"pets/{s}/000.tar": made.webdataset(r) for s, r in m.items()}, p
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from models.corpus.survey import Survey, Surveyor
 from models.errors import DatasetError
 from tests import made_corpora as made
 from tests.hostile.datasets import ACCEPTED, HOSTILE, overlapping_bomb, ratio_bomb
+from tests.hostile.tars import TARS
 
 
 def looked_through(content: bytes, limits: Limits | None = None) -> Survey:
@@ -28,11 +29,11 @@ def looked_through(content: bytes, limits: Limits | None = None) -> Survey:
         return Surveyor(source, limits).survey()
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, *TARS])
 def test_it_is_refused_with_its_kind_and_a_sentence(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content, kind = HOSTILE[name]
+    content, kind = (HOSTILE | TARS)[name]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatasetError) as caught:
         looked_through(content)

@@ -36,6 +36,7 @@ from app.client_errors import (
     problem_of,
 )
 from app.client_polling import until_ended
+from app.client_replays import Redrawn, Replayed
 from app.client_runs import Evaluation, RunCalls, Training
 from app.client_types import (
     Answer,
@@ -52,8 +53,6 @@ from app.client_types import (
     ModelList,
     ModelVersions,
     Readiness,
-    Redrawn,
-    Replayed,
     Row,
 )
 

@@ -222,6 +222,10 @@ class Job(Answer):
     """The real dataset that its archives hold too."""
     sampling: dict[str, Any] | None = None
     """How latents were drawn, where not as standard normals."""
+    transforms: list[dict[str, Any]] = []
+    """What happens to images after they are drawn."""
+    variants: int = 1
+    """Samples that become of each drawn image."""
     encoding: dict[str, Any] = {"format": "png"}
     formats: list[str] = []
     progress: Progress
@@ -250,6 +254,8 @@ class Estimate(Answer):
 
     samples: int
     samples_per_class: dict[str, int]
+    drawn: int | None = None
+    """Images that the models draw for them."""
     shards: int
     archive_bytes: int
     seconds: float | None = None
@@ -280,6 +286,9 @@ class Row(Answer):
     height: int
     channels: int
     created: datetime | None = None
+    variant_of: int | None = None
+    """Index of the first sample that became of the same drawn image, where they are several."""
+    variant: int | None = None
 
 
 class JobPage(Answer):
@@ -345,6 +354,8 @@ class JobRequest(TypedDict, total=False):
     """Of models without classes: a classifier, or its name and `min_confidence`."""
     transforms: list[dict[str, Any]]
     """What happens to each image after it is drawn, in this order."""
+    variants: int
+    """Samples that the transforms make of each drawn image."""
     merge_with: str
     """An uploaded dataset, by id or name: the archives hold its images too."""
     checks: dict[str, Any]
@@ -365,28 +376,3 @@ class JobRequest(TypedDict, total=False):
     """Conditions on figures of the report; a job that does not meet them fails."""
     webhook: dict[str, str]
     """Who is told when the job has ended: `url`."""
-
-
-class Replayed(Answer):
-    """What came of drawing samples of a job again."""
-
-    job: str
-    verdict: str
-    samples: int
-    equal: int
-    different: list[dict[str, Any]]
-    """The first of those that are not what the manifest lists, and how they differ."""
-    environment_then: list[dict[str, str]]
-    environment_now: dict[str, str]
-    environment_changes: list[str]
-    """What pixels may depend on and is not what it was."""
-
-
-class Redrawn(Answer):
-    """Samples of a manifest, drawn again."""
-
-    pixel_sha256: list[str | None]
-    """In the order in which they were asked for; None where they are not finite."""
-    transforms: list[list[dict[str, Any]]] | None = None
-    """What each sample got of the transforms."""
-    environment: dict[str, str]

@@ -18,6 +18,7 @@ from app.jobs.encoding import Encoding
 from app.jobs.formats import name_of
 from app.jobs.plan import Plan
 from app.jobs.sampling import Sampling
+from app.jobs.transforms import Transform
 from app.quality.gate import GateOutcome
 
 
@@ -133,6 +134,11 @@ class JobView(BaseModel):
     labelled_by: Labeller | None
     merged_with: Merged | None
     sampling: Sampling | None
+    transforms: list[Transform]
+    variants: int
+    """Samples that the transforms make of each drawn image."""
+    drawn: int
+    """Images that have to be drawn for them: `samples`, where each is one."""
     checks: dict[str, Any]
     """What candidates are refused for: as a request for the same has it, everything pinned."""
     encoding: Encoding
@@ -172,6 +178,9 @@ def view_of(session: Session, job: Job) -> JobView:
         labelled_by=Labeller(**asdict(plan.labelled_by)) if plan.labelled_by else None,
         merged_with=merged_view(plan),
         sampling=plan.sampling,
+        transforms=list(plan.transforms),
+        variants=plan.variants,
+        drawn=plan.drawn,
         checks=asked_again(plan.checks),
         encoding=plan.encoding,
         formats=[name_of(asked) for asked in job.formats],

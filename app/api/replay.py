@@ -143,7 +143,10 @@ def replay_job(
         rows = [row for row in found if row is not None]
         then = _recorded(session, job, rows)
     plan = manifest.plan
-    origins = [origin_of(plan, row.row.cell, row.shard, row.row.candidate) for row in rows]
+    origins = [
+        origin_of(plan, row.row.cell, row.shard, row.row.candidate, manifest.variant(row.row))
+        for row in rows
+    ]
     sizes = {spec.sha256: spec.latent_size for spec in specs}
     redrawing = Redrawing(plan.seed, plan.sampling, plan.engine_batch, sizes)
     asking = Asking(services, redrawing, plan.precision, plan.transforms)
@@ -153,7 +156,7 @@ def replay_job(
     ]
     different = sorted(filter(None, compared), key=lambda each: each.index)
     now = asking.environment | {
-        "engine_batch": str(engine_batch(plan.samples, services.limits.engine_batch)),
+        "engine_batch": str(engine_batch(plan.drawn, services.limits.engine_batch)),
         "precision": services.limits.precision,
     }
     changed = changes(then, now, TRANSFORMED if plan.transforms else ENVIRONMENT)

@@ -50,7 +50,7 @@ from app.cli.progress import reporter
 from app.cli.real_datasets import MergeOption, add_merge, bring
 from app.cli.sampling import PsiOption, TemperatureOption, TruncationOption, add_sampling
 from app.cli.terminal import plain, print_json, print_table, stdout
-from app.cli.transforms import TransformOption, add_transforms
+from app.cli.transforms import TransformOption, VariantsOption, add_transforms
 from app.cli.verify import real_summary, show_real
 from app.client_errors import JobFailedError
 from app.client_types import JobRequest
@@ -82,6 +82,7 @@ def generate(
     balance_to: BalanceToOption = None,
     merge: MergeOption = None,
     transforms: TransformOption = None,
+    variants: VariantsOption = 1,
     seed: SeedOption = None,
     labelled_by: LabelledByOption = None,
     min_confidence: ConfidenceOption = None,
@@ -124,14 +125,13 @@ def generate(
     if webhook is not None:
         request["webhook"] = {"url": webhook}
     add_merge(request, merge)
-    add_transforms(request, transforms)
+    add_transforms(request, transforms, variants)
     add_labeller(request, labelled_by, min_confidence)
     add_checks(request, check)
     add_to(request, asked_of(against, lift, report_minutes), gate)
     target, page = checked_target(out, force), checked_report(report)
     where = Whereabouts(server, data, api_key)
-    delivery = _delivered(where, request, target, keep_archive, page)
-    _tell(delivery, out, as_json)
+    _tell(_delivered(where, request, target, keep_archive, page), out, as_json)
 
 
 def _tell(delivery: Delivery, out: Path, as_json: bool) -> None:
@@ -198,6 +198,11 @@ def show(delivery: Delivery, out: Path) -> None:
         f"download and check. Seed {delivery.job.seed}.",
         f"Every file is verified. Read them with {layout.reader.format(folder)}.",
     ]
+    if delivery.job.variants > 1:
+        lines.append(
+            f"Up to {delivery.job.variants} of them were made of each drawn image: what has one "
+            "`variant_of` in the manifest belongs into one split."
+        )
     if delivery.archive is not None:
         lines.append(f"The archive is {out.with_name(delivery.archive.name)}.")
     for line in lines:

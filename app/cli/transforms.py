@@ -19,6 +19,16 @@ TransformOption = Annotated[
     ),
 ]
 
+VariantsOption = Annotated[
+    int,
+    typer.Option(
+        "--variants",
+        min=1,
+        metavar="K",
+        help="With --transform: K differently changed images of each drawn one; N stays N.",
+    ),
+]
+
 _MAIN = {
     "rotate": "degrees", "crop_resize": "scale", "scale": "factor", "translate": "fraction",
     "flip": "axis", "noise": "sd", "blur": "sigma", "colour_jitter": "brightness",
@@ -29,10 +39,17 @@ _RANGES = {"scale", "ratio", "factor", "sd", "sigma"}
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 
 
-def add_transforms(request: JobRequest, texts: list[str] | None) -> None:
+def add_transforms(request: JobRequest, texts: list[str] | None, variants: int = 1) -> None:
     """Ask for them."""
     if texts:
         request["transforms"] = [transform_of(text) for text in texts]
+    if variants == 1:
+        return
+    if not texts:
+        raise typer.BadParameter(
+            "Variants are made by transforms: give --transform too.", param_hint="--variants"
+        )
+    request["variants"] = variants
 
 
 def transform_of(text: str) -> dict[str, Any]:

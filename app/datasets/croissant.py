@@ -225,7 +225,7 @@ def _provenance(plan: Plan, story: Story) -> dict[str, Any]:
         "prov:wasGeneratedBy": {
             "@type": "prov:Activity",
             "@id": story.url,
-            "prov:label": f"Job {story.job}: drawing {plan.samples} images from seed {plan.seed}",
+            "prov:label": f"Job {story.job}: drawing {plan.drawn} images from seed {plan.seed}",
             "prov:startedAtTime": _instant(story.began),
             "prov:endedAtTime": _instant(story.ended),
             "prov:wasAssociatedWith": agent,

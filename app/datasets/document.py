@@ -86,6 +86,8 @@ def dataset_document(plan: Plan, licences: Sequence[str], layout: str = "imagefo
         document["labelled_by"] = asdict(plan.labelled_by)
     if plan.transforms:
         document["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
+    if plan.variants > 1:
+        document |= {"variants": plan.variants, "drawn": plan.drawn}
     if plan.merge:
         document |= {"synthetic": "partly", "merged": _merged(plan, plan.merge)}
     if plan.checks:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.datasets.names import SYNTHETIC_PREFIX, directories
+from app.datasets.variants import Variants
 from app.db.tables import Job
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from app.jobs.plan import Plan, PlannedModel
@@ -204,22 +205,34 @@ class Manifest:
             "channels": self.plan.image.channels,
             "created": stored.stored_at.isoformat(),
             **self._merged,
-            **self._transformed(model, stored.shard, sample.candidate),
+            **self._transformed(model, stored),
         }
 
-    def _transformed(self, model: PlannedModel, shard: int, candidate: int) -> dict[str, Any]:
+    def _transformed(self, model: PlannedModel, stored: StoredRow) -> dict[str, Any]:
         """What happened to an image after it was drawn, where something did."""
         if not self.plan.transforms:
             return {}
+        first, variant = self.variants.of(stored.row.sample) if self.variants else (0, 0)
         found = parameters_of(
             self.plan.transforms,
             self.plan.image,
             seed=self.plan.seed,
             model=model.sha256,
-            shard=shard,
-            candidate=candidate,
+            shard=stored.shard,
+            candidate=stored.row.candidate,
+            variant=variant,
         )
-        return {"transforms": found}
+        which = {"variant_of": first, "variant": variant} if self.variants else {}
+        return {**which, "transforms": found}
+
+    def variant(self, row: SampleRow) -> int:
+        """Which of those that became of one drawn image."""
+        return self.variants.of(row.sample)[1] if self.variants else 0
+
+    @cached_property
+    def variants(self) -> Variants | None:
+        """Where a drawn image became several samples."""
+        return Variants(self.plan) if self.plan.variants > 1 else None
 
     @cached_property
     def _merged(self) -> dict[str, Any]:
@@ -248,6 +261,8 @@ class Manifest:
             "split": row.split,
             "dataset": self.plan.merge.name,
             "source": row.source,
+            # A real image is of its own, so that all rows can be split by this column.
+            **({"variant_of": row.sample, "variant": None} if self.variants else {}),
             **({"transforms": None} if self.plan.transforms else {}),
         }
 

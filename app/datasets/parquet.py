@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.datasets.manifest import Layout, SampleRow
+from app.datasets.variants import TYPES as VARIANTS
+from app.datasets.variants import Variants
 from app.jobs.merge import SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
@@ -34,8 +36,10 @@ COLUMNS = {
 
 
 def columns_of(plan: Plan) -> dict[str, str]:
-    """`COLUMNS`, and `origin` and `split` where real images are among them."""
-    return COLUMNS | ({"origin": "string", "split": "string"} if plan.merge else {})
+    """`COLUMNS`, `variant_of` and `variant` where a drawn image is several samples, and `origin`
+    and `split` where real images are among them."""
+    variants = VARIANTS if plan.variants > 1 else {}
+    return COLUMNS | variants | ({"origin": "string", "split": "string"} if plan.merge else {})
 
 
 def parquet_file(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> bytes:
@@ -99,6 +103,8 @@ def table(
         [row.candidate for row in rows],
         [row.pixel_sha256.hex() for row in rows],
     ]
+    if plan.variants > 1:
+        values += Variants(plan).columns(row.sample for row in rows)
     if plan.merge:
         values += [[SYNTHETIC] * len(rows), [TRAIN] * len(rows)]
     columns = [pyarrow.array(value, field.type) for value, field in zip(values, into, strict=True)]
@@ -110,7 +116,7 @@ def writing() -> dict[str, Any]:
     return {
         "compression": {
             "image.bytes": "NONE",
-            **dict.fromkeys(("image.path", "label", *COLUMNS), "ZSTD"),
+            **dict.fromkeys(("image.path", "label", *COLUMNS, *VARIANTS), "ZSTD"),
         },
         "use_dictionary": ["class", "model"],
     }

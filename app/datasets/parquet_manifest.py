@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from app.datasets.manifest import Manifest, StoredRow
+from app.datasets.variants import TYPES as VARIANTS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -74,9 +75,12 @@ def _schema(manifest: Manifest) -> pyarrow.Schema:
 
     merged = _MERGED if manifest.plan.merge else {}
     transforms = {"transforms": "string"} if manifest.plan.transforms else {}
+    variants = VARIANTS if manifest.variants else {}
     columns: list[tuple[str, Any]] = [*_TYPES.items()]
     created = ("created", pyarrow.timestamp("us", "UTC"))
-    return pyarrow.schema([*columns, created, *merged.items(), *transforms.items()])
+    return pyarrow.schema(
+        [*columns, created, *merged.items(), *variants.items(), *transforms.items()]
+    )
 
 
 class _Sink(io.RawIOBase):

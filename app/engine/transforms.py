@@ -54,11 +54,31 @@ class Changer:
     shard: int
 
     def change(
-        self, model: int, candidates: NDArray[np.int64], images: NDArray[np.uint8]
+        self,
+        model: int,
+        candidates: NDArray[np.int64],
+        copies: NDArray[np.int64],
+        images: NDArray[np.uint8],
     ) -> NDArray[np.uint8]:
-        """candidates: [n] of a model, by its place in the plan. images: uint8 [n, H, W, C]."""
+        """The variants of each image, image by image: uint8 [sum of copies, H, W, C].
+
+        candidates: [n] of a model, by its place in the plan, ascending. copies: [n] how many
+        variants of each. images: uint8 [n, H, W, C].
+        """
         if not len(candidates):
             return images
+        ends = np.cumsum(copies)
+        changed = np.empty((ends[-1], *images.shape[1:]), np.uint8)
+        for variant in range(int(copies.max())):
+            have = np.flatnonzero(copies > variant)
+            places = ends[have] - copies[have] + variant
+            changed[places] = self._variants(model, variant, candidates[have], images[have])
+        return changed
+
+    def _variants(
+        self, model: int, variant: int, candidates: NDArray[np.int64], images: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """One of each image: uint8 [n, H, W, C]."""
         plan, sha256 = self.plan, self.plan.models[model].sha256
         first = int(candidates[0])
         draws = draws_of(
@@ -68,6 +88,7 @@ class Changer:
             shard=self.shard,
             first=first,
             count=int(candidates[-1]) - first + 1,
+            variant=variant,
         )
         changed = np.empty_like(images)
         for place, candidate in enumerate(candidates.tolist()):
@@ -75,7 +96,7 @@ class Changer:
                 {"type": each.type, **each.parameters(numbers.tolist(), plan.image)}
                 for each, numbers in zip(plan.transforms, draws[:, candidate - first], strict=True)
             ]
-            stream = Stream(plan.seed, sha256, self.shard, candidate)
+            stream = Stream(plan.seed, sha256, self.shard, candidate, variant)
             changed[place] = transformed(images[place], own, stream)
         return changed
 

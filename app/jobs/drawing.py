@@ -2,9 +2,10 @@
 
 Candidate c of a model's stream in a shard has the latent `normal(seed, model, shard, c)`, as the
 plan's sampling shapes it.
-The first candidates go to the shard's samples in order; a refused one leaves its sample to be
-filled by the next candidates of the same stream, so every run of a shard ends in the same
-samples, and exactly as many as the plan says.
+The first candidates go to the images that the shard has to draw, in order; a refused one leaves its
+place to be filled by the next candidates of the same stream, so every run of a shard ends in the
+same samples, and exactly as many as the plan says. A place is a sample, or all variants of one
+image (`Shard.drawn`): what refuses a candidate sees it before any transform.
 
 Of a model that takes no class, where a classifier labels what it draws, each candidate of the
 stream goes to the earliest sample of the class that it was labelled as; see `Openings`.
@@ -171,7 +172,7 @@ class Drawing:
             yield from self._checked(Checking(self.plan.checks, self.label))
             return
         cell_model = np.array([cell.model for cell in self.plan.cells])
-        model_of = cell_model[self.shard.cells]  # [size]
+        model_of = cell_model[self.shard.drawn]  # [size]
         judge = self.plan.labelled_by
         for model in range(len(self.plan.models)):
             wanted = np.flatnonzero(model_of == model)
@@ -232,7 +233,7 @@ class Drawing:
         if not len(wanted):
             return
         assert self.label is not None
-        labels = np.array([cell.label for cell in self.plan.cells])[self.shard.cells[wanted]]
+        labels = np.array([cell.label for cell in self.plan.cells])[self.shard.drawn[wanted]]
         openings = Openings(wanted, labels, judge.min_confidence)
         limit = most_candidates(len(wanted), self.refusal_factor, len(self.plan.classes))
         stream = self._batches(model, 0, np.full(limit, -1, np.int64))
@@ -267,7 +268,7 @@ class Drawing:
         z = self._shaped(standard)
         if self.plan.labelled_by:  # nobody knows yet which samples these will be
             return self.engine.submit(planned.sha256, z, None, self.plan.engine_batch)
-        labels = self._conditions[self.shard.cells[positions]]  # [n]
+        labels = self._conditions[self.shard.drawn[positions]]  # [n]
         takes_none = bool(len(labels)) and labels[0] < 0
         return self.engine.submit(
             planned.sha256, z, None if takes_none else labels, self.plan.engine_batch
@@ -282,7 +283,7 @@ class Drawing:
         return np.array([cell.condition for cell in self.plan.cells], np.int64)
 
     def _dry(self, wanted: NDArray[np.int64], drawn: int) -> DryClassError:
-        cells = [self.plan.cells[cell] for cell in self.shard.cells[wanted]]
+        cells = [self.plan.cells[cell] for cell in self.shard.drawn[wanted]]
         short: dict[str, int] = {}
         for cell in cells:
             name = self.plan.classes[cell.label]

@@ -42,7 +42,7 @@ def dry_positions(
     by_class: Mapping[tuple[str, str], int],
 ) -> DryClassError:
     """wanted: the positions that are open after `drawn` candidates."""
-    labels = [plan.cells[cell].label for cell in shard.cells[wanted]]
+    labels = [plan.cells[cell].label for cell in shard.drawn[wanted]]
     short = {plan.classes[label]: count for label, count in Counter(labels).items()}
     of_class = {name: why for name, why in by_class_of(by_class).items() if name in short}
     against: Counter[str] = Counter()

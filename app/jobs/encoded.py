@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from time import thread_time
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.encoders import Encode
+from app.jobs.plan import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,26 @@ class Candidates:
     model: int
     first: int
     positions: NDArray[np.int64]
-    """[n] positions in the shard; -1 where a candidate was refused, or is not labelled yet."""
+    """[n] positions among the images that the shard draws; -1 where a candidate was refused, or is
+    not labelled yet."""
+
+    def pieces(
+        self, pixels: NDArray[np.uint8], size: int
+    ) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
+        """The batch and its images [n, H, W, C] in pieces of at most `size`."""
+        for start in range(0, len(self.positions), size):
+            some = slice(start, start + size)
+            yield (
+                replace(self, first=self.first + start, positions=self.positions[some]),
+                pixels[some],
+            )
 
 
 class Encoded(NamedTuple):
     """The accepted images of one batch: columns of equal length, in order of the candidates."""
 
     positions: NDArray[np.int64]
+    """Of samples in the shard."""
     candidates: list[int]
     payloads: list[bytes]
     file_sha256: list[bytes]
@@ -40,11 +54,13 @@ Packets = Callable[[Iterable[int]], list[bytes]]
 """Positions in a shard → the XMP packets of these samples."""
 Sign = Callable[[list[int], list[int], list[bytes]], list[bytes]]
 """Positions in a shard, candidates, image files → the files with a signed manifest."""
-Change = Callable[[int, NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]]
-"""Transforms images [n, H, W, C] of a model: its place in the plan, the candidates, the images."""
+Change = Callable[[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]]
+"""Transforms images [n, H, W, C] of a model: its place in the plan, the candidates, how many
+variants of each, the images. Gives the variants, image by image."""
 
 
 def encoded(
+    shard: Shard,
     candidates: Candidates,
     pixels: NDArray[np.uint8],
     encode: Encode,
@@ -59,10 +75,12 @@ def encoded(
     began = thread_time()
     keep = np.flatnonzero(candidates.positions >= 0)
     kept = np.ascontiguousarray(pixels[keep] if len(keep) < len(pixels) else pixels)
+    drawn = candidates.positions[keep]
+    copies = shard.copies[drawn]
     if change is not None:
-        kept = change(candidates.model, candidates.first + keep, kept)
-    positions = candidates.positions[keep]
-    numbers = (candidates.first + keep).tolist()
+        kept = change(candidates.model, candidates.first + keep, copies, kept)
+    positions = shard.places(drawn)
+    numbers = (candidates.first + np.repeat(keep, copies)).tolist()
     payloads = encode(kept, packets(positions.tolist()) if packets else None)
     if sign is not None:
         payloads = sign(positions.tolist(), numbers, payloads)

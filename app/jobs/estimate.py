@@ -25,6 +25,8 @@ class Estimate(BaseModel):
 
     samples: int
     samples_per_class: dict[str, int]
+    drawn: int
+    """Images that the models draw: fewer than samples where each has several variants."""
     models: list[str]
     shards: int
     archive_bytes: int
@@ -49,7 +51,8 @@ def estimate(
 ) -> Estimate:
     """The estimate of a plan: bytes and seconds from the largest finished job like it.
 
-    Like it is a job of the same models, sampling, encoding and checks, labelled the same way.
+    Like it is a job of the same models, sampling, encoding, checks and transforms with as many
+    variants, labelled the same way.
     """
     like = _largest_like(session, tenant, plan)
     if like is None:
@@ -68,6 +71,7 @@ def estimate(
     return Estimate(
         samples=plan.samples,
         samples_per_class=plan.samples_per_class,
+        drawn=plan.drawn,
         models=[model.ref for model in plan.models],
         shards=plan.shards,
         archive_bytes=archive_bytes,
@@ -104,6 +108,7 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
     judge = asdict(plan.labelled_by) if plan.labelled_by else None
     sampling = plan.sampling.model_dump() if plan.sampling else None
     checks = plan.checks.to_json() if plan.checks else None
+    transforms = [each.model_dump(mode="json") for each in plan.transforms]
     like = [
         (job, size)
         for job, size in finished
@@ -113,5 +118,7 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         and job.plan.get("merge") is None
         and job.plan.get("sampling") == sampling
         and job.plan.get("checks") == checks
+        and job.plan.get("transforms", []) == transforms
+        and job.plan.get("variants", 1) == plan.variants
     ]
     return max(like, key=lambda pair: pair[0].samples, default=None)

@@ -87,12 +87,12 @@ class Filling:
     """For each comparison of the shards so far, the positions that it found to be near duplicates
     of earlier shards' samples: each is filled anew, by later candidates, once all else is."""
     hashes: Hashes | None = None
-    """uint64 [size]: of the images, where near duplicates are refused; once all are accepted."""
+    """uint64 [drawn]: of the images, where near duplicates are refused; once all are accepted."""
 
     def accepted(self) -> Accepted:
         """As `Drawing.accepted`."""
         if self._seen is not None:
-            self.hashes = np.zeros(self.shard.size, np.uint64)
+            self.hashes = np.zeros(len(self.shard.drawn), np.uint64)
         streams = self._streams()
         for generation in range(len(self.barred) + 1):
             for stream in streams:
@@ -119,7 +119,7 @@ class Filling:
         return None if duplicates is None else Seen(duplicates.distance)
 
     def _streams(self) -> list[Stream]:
-        owners = np.array([cell.model for cell in self.plan.cells])[self.shard.cells]
+        owners = np.array([cell.model for cell in self.plan.cells])[self.shard.drawn]
         found = []
         for model in range(len(self.plan.models)):
             wanted = np.flatnonzero(owners == model)
@@ -141,7 +141,7 @@ class Filling:
 
     def _fill(self, stream: Stream, wanted: NDArray[np.int64]) -> Accepted:
         """Candidates until every wanted position has one, each drawn for a position."""
-        filled = np.ones(self.shard.size, np.bool_)
+        filled = np.ones(len(self.shard.drawn), np.bool_)
         filled[wanted] = False
         while len(wanted):
             tried = stream.round(wanted)
@@ -280,7 +280,7 @@ class Filling:
     @cached_property
     def _labels(self) -> NDArray[np.int64]:
         """int64 [size]: the label of each position."""
-        return np.array([cell.label for cell in self.plan.cells])[self.shard.cells]
+        return np.array([cell.label for cell in self.plan.cells])[self.shard.drawn]
 
     def _dry(self, stream: Stream, wanted: NDArray[np.int64]) -> DryClassError:
         return dry_positions(

@@ -25,10 +25,12 @@ FEWEST_SAMPLES = 32
 
 @dataclass(frozen=True)
 class LookedAt:
-    """pixels: uint8 [n, H, W, C]; labels: int64 [n], positions in the classes of the plan."""
+    """pixels: uint8 [n, H, W, C]; labels: int64 [n], positions in the classes of the plan;
+    first_variants: bool [n], one of each image that was drawn."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    first_variants: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +54,8 @@ def look_at(transaction: Transaction, storage: LocalStorage, manifest: Manifest)
     for key, of_shard in groupby(rows, key=lambda stored: stored.object_key):
         images += _decoded(storage, plan, key, list(of_shard))
     labels = [plan.cells[stored.row.cell].label for stored in rows]
-    return LookedAt(np.stack(images), np.array(labels, np.int64))
+    first = [manifest.variant(stored.row) == 0 for stored in rows]
+    return LookedAt(np.stack(images), np.array(labels, np.int64), np.array(first, np.bool_))
 
 
 def _decoded(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from app.jobs.plan import Plan
+from app.jobs.plan import Plan, images_drawn
 
 PILOT_CANDIDATES = 512
 
@@ -94,7 +94,7 @@ def _expected(plan: Plan, pilots: Sequence[Pilot], min_confidence: float) -> dic
     found: dict[int, int | None] = {}
     for number, cell in enumerate(plan.cells):
         share = pilots[cell.model].share(cell.label, min_confidence)
-        found[number] = ceil(cell.count / share) if share else None
+        found[number] = ceil(images_drawn([cell], plan.variants) / share) if share else None
     return found
 
 

@@ -4,6 +4,9 @@ A plan is a short list of *cells* (so many samples of this class from this model
 stratified *shards*: shard s takes of each cell its proportional share, so partial results are
 balanced and any shard can be computed alone, however large the job. The samples of shard s own
 the contiguous indices `start(s)` … `start(s+1)-1`.
+
+Where the transforms make k variants of each drawn image, these are k samples with consecutive
+indices in one shard. Of a cell whose count k does not divide, the last image has fewer.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from app.jobs.transforms import Transform, transforms_of
 from models.spec import ImageShape
 
 _GOLDEN = 0.6180339887498949
-_LATER = ("checks", "merge", "transforms", "sampling", "c2pa")
+_LATER = ("checks", "merge", "transforms", "sampling", "c2pa", "variants")
 """Left out of a plan that has none, which stays what it was before there were any."""
 _SMALLEST_BATCH = 8
 
@@ -84,11 +87,30 @@ class Shard:
     """Index of the shard's first sample in the dataset."""
     cells: NDArray[np.int32]
     """[n] for each sample its cell, an index into `Plan.cells`."""
+    drawn: NDArray[np.int32]
+    """[d] for each image that has to be drawn its cell: `cells` where each is one sample."""
+    copies: NDArray[np.int64]
+    """[d] how many samples become of it."""
 
     @property
     def size(self) -> int:
         """Number of samples."""
         return len(self.cells)
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """int64 [d]: position of the first sample of each drawn image."""
+        return np.cumsum(self.copies) - self.copies
+
+    def places(self, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [m]: positions of the samples of some drawn images [n], image by image."""
+        copies = self.copies[drawn]
+        return np.repeat(self.starts[drawn], copies) + numbered(copies)
+
+    def variants(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 [n] each: the index in the dataset of the first variant of a sample's image, and
+        which of its variants the sample is."""
+        return np.repeat(self.first + self.starts, self.copies), numbered(self.copies)
 
 
 @dataclass(frozen=True)
@@ -125,11 +147,18 @@ class Plan:
     """What candidates are refused for, beside values that are not finite."""
     c2pa: bool = False
     """Whether image files are signed: `app/datasets/signing.py`."""
+    variants: int = 1
+    """Samples that become of a drawn image, each transformed by numbers of its own."""
 
     @cached_property
     def samples(self) -> int:
         """N."""
         return sum(cell.count for cell in self.cells)
+
+    @cached_property
+    def drawn(self) -> int:
+        """Images that have to be drawn: N where each is one sample."""
+        return images_drawn(self.cells, self.variants)
 
     @cached_property
     def identifier(self) -> str:
@@ -149,6 +178,10 @@ class Plan:
         return tuple(cell.count for cell in self.cells)
 
     @cached_property
+    def _drawn(self) -> tuple[int, ...]:
+        return tuple(-(-count // self.variants) for count in self._counts)
+
+    @cached_property
     def _phases(self) -> tuple[int, ...]:
         # A cell smaller than the number of shards would always round into the same ones;
         # golden-ratio phases spread the roundings of many such cells over all shards.
@@ -157,8 +190,8 @@ class Plan:
     def _before(self, shard: int) -> list[int]:
         """Samples of each cell in the shards before this one. O(cells), exact."""
         return [
-            (n * shard + phase) // self.shards
-            for n, phase in zip(self._counts, self._phases, strict=True)
+            min(n, self.variants * ((drawn * shard + phase) // self.shards))
+            for n, drawn, phase in zip(self._counts, self._drawn, self._phases, strict=True)
         ]
 
     def start(self, shard: int) -> int:
@@ -176,12 +209,16 @@ class Plan:
         """
         if not 0 <= index < self.shards:
             raise IndexError(f"shard {index} of {self.shards}")
-        quotas = self.quotas(index)
+        samples = self.quotas(index)
+        quotas = -(-samples // self.variants)
         cells = np.repeat(np.arange(len(quotas), dtype=np.int32), quotas)
-        # Sample j of a cell's q sits at (j + 1/2) / q of the shard: every prefix is balanced.
-        within = np.arange(len(cells)) - np.repeat(np.cumsum(quotas) - quotas, quotas)
+        # Image j of a cell's q sits at (j + 1/2) / q of the shard: every prefix is balanced.
+        within = numbered(quotas)
         place = (within + 0.5) / np.repeat(np.maximum(quotas, 1), quotas)
-        return Shard(index, self.start(index), cells[np.lexsort((cells, place))])
+        left = np.repeat(samples, quotas) - within * self.variants
+        order = np.lexsort((cells, place))
+        drawn, copies = cells[order], np.minimum(left, self.variants)[order]
+        return Shard(index, self.start(index), np.repeat(drawn, copies), drawn, copies)
 
     def locate(self, sample: int) -> tuple[int, int]:
         """Shard of a sample index, and its position in that shard."""
@@ -204,6 +241,7 @@ class Plan:
         if self.sampling is not None:
             document["sampling"] = self.sampling.model_dump()
         document["checks"] = self.checks.to_json() if self.checks else None
+        document["variants"] = self.variants if self.variants > 1 else None
         return {name: value for name, value in document.items() if value or name not in _LATER}
 
     @classmethod
@@ -234,6 +272,11 @@ def _checks_of(document: Mapping[str, Any] | None) -> PlannedChecks | None:
     return PlannedChecks.from_json(document) if document else None
 
 
+def numbered(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 [sum of lengths]: 0, 1, 2, … for each length, one after the other."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
 def apportion(total: int, weights: Sequence[float]) -> list[int]:
     """Whole parts of `total` in proportion to `weights`, by largest remainder (Hamilton).
 
@@ -262,9 +305,19 @@ def engine_batch(samples: int, most: int) -> int:
     return min(most, max(_SMALLEST_BATCH, 1 << (samples - 1).bit_length()))
 
 
+def images_drawn(cells: Sequence[Cell], variants: int) -> int:
+    """How many images have to be drawn for the samples of these cells."""
+    return sum(-(-cell.count // variants) for cell in cells)
+
+
 def shard_count(
-    samples: int, image_bytes: int, most_samples: int, most_bytes: int = 64 << 20
+    drawn: int,
+    image_bytes: int,
+    most_samples: int,
+    variants: int = 1,
+    most_bytes: int = 64 << 20,
 ) -> int:
-    """How many shards a job is cut into: bounded in samples and in raw pixel bytes."""
-    size = max(1, min(most_samples, most_bytes // image_bytes))
-    return max(1, -(-samples // size))
+    """How many shards a job is cut into: bounded in samples and in raw pixel bytes, but none of
+    them holds less than one image with its variants."""
+    size = max(1, min(most_samples, most_bytes // image_bytes) // variants)
+    return max(1, -(-drawn // size))

@@ -115,11 +115,11 @@ class Redrawing:
         )
 
 
-def origin_of(plan: Plan, cell: int, shard: int, candidate: int) -> Origin:
+def origin_of(plan: Plan, cell: int, shard: int, candidate: int, variant: int = 0) -> Origin:
     """Where a sample of a plan comes from."""
     planned = plan.cells[cell]
     label = None if planned.condition < 0 or plan.labelled_by else planned.condition
-    return Origin(plan.models[planned.model].sha256, shard, candidate, label)
+    return Origin(plan.models[planned.model].sha256, shard, candidate, label, variant)
 
 
 def chosen(samples: int, count: int, seed: int) -> list[int]:

@@ -124,8 +124,12 @@ def make_report(
 def _figures(finished: Finished, looked_at: LookedAt, judges: Judges) -> dict[str, Figure]:
     job, plan = finished.job, finished.plan
     found = _agreement(plan, looked_at, judges.label)
-    found["near_duplicates"] = samples.near_duplicates(looked_at.pixels, looked_at.labels)
-    found["refused"] = samples.refused(job.refused, job.samples + job.refused)
+    # Variants of one image are alike, as they were asked to be.
+    first = looked_at.first_variants
+    found["near_duplicates"] = samples.near_duplicates(
+        looked_at.pixels[first], looked_at.labels[first]
+    )
+    found["refused"] = samples.refused(job.refused, plan.drawn + job.refused)
     return found
 
 

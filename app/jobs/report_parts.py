@@ -49,7 +49,8 @@ def job_part(
             ClassRow(name=name, asked=asked, delivered=there[plan.classes.index(name)])
             for name, asked in plan.samples_per_class.items()
         ),
-        candidates=sum(there) + job.refused,
+        candidates=plan.drawn + job.refused,
+        variants=plan.variants,
         refused={reason: count for reason, count in work.refused.items() if count},
         refused_by_class=work.refused_by_class,
         checks=asked_again(plan.checks),
@@ -109,6 +110,8 @@ def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
         }
     if plan.transforms:
         request["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
+    if plan.variants > 1:
+        request["variants"] = plan.variants
     if plan.merge is not None:
         request["merge_with"] = plan.merge.name
     if plan.checks is not None:

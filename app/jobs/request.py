@@ -31,7 +31,14 @@ from app.jobs.encoding import PNG, AskedEncoding, Encoding
 from app.jobs.formats import AskedFormat, Format, ImageFolder, check_cut, each_once
 from app.jobs.labelled_by import AskedLabelledBy, LabelledBy, classifier_of, fitting
 from app.jobs.merge import PlannedMerge, merged_classes, refuse_strangers
-from app.jobs.plan import Plan, PlannedClassifier, PlannedModel, engine_batch, shard_count
+from app.jobs.plan import (
+    Plan,
+    PlannedClassifier,
+    PlannedModel,
+    engine_batch,
+    images_drawn,
+    shard_count,
+)
 from app.jobs.sampling import Sampling, sampling_of
 from app.jobs.sources import (
     ModelRef,
@@ -43,7 +50,7 @@ from app.jobs.sources import (
     sources_of,
 )
 from app.jobs.transforms import MOST as MOST_TRANSFORMS
-from app.jobs.transforms import Transform, refuse_unfit
+from app.jobs.transforms import MOST_VARIANTS, Transform, refuse_equal, refuse_unfit
 from app.jobs.webhook import Webhook
 from models.classifier_spec import ClassifierSpec
 from models.spec import ModelSpec
@@ -86,6 +93,11 @@ class JobRequest(BaseModel):
         default=[],
         max_length=MOST_TRANSFORMS,
         description="what happens to each image after it is drawn and checked, in this order",
+    )
+    variants: Annotated[StrictInt, Field(ge=1, le=MOST_VARIANTS)] = Field(
+        default=1,
+        description="samples that the transforms make of each drawn image; the numbers asked for "
+        "are of samples",
     )
     checks: Checks | None = Field(
         default=None, description="what is refused, and drawn again until all N samples pass"
@@ -172,6 +184,7 @@ def make_plan(
     sources = sources_of(request.sources(), specs)
     _check_encoding(request.encoding, specs[0])
     refuse_unfit(request.transforms, specs[0].image)
+    refuse_equal(request.variants, request.transforms, specs[0].image)
     asked = request.labelled_by
     judge = classifier_of(asked, specs, limits.classifiers) if asked else None
     drawn = judge.classes if judge else classes_of(sources)
@@ -188,6 +201,8 @@ def make_plan(
             limit=limits.max_job_samples,
         )
     check_cut(request.formats, total)
+    cells = cells_of(quotas, sources, classes)
+    images = images_drawn(cells, request.variants)
     return Plan(
         seed=seed,
         classes=classes,
@@ -196,10 +211,10 @@ def make_plan(
             for source in sources
             for spec in (source.spec,)
         ),
-        cells=cells_of(quotas, sources, classes),
+        cells=cells,
         image=specs[0].image,
-        shards=shard_count(total, specs[0].image.bytes, limits.shard_samples),
-        engine_batch=engine_batch(total, limits.engine_batch),
+        shards=shard_count(images, specs[0].image.bytes, limits.shard_samples, request.variants),
+        engine_batch=engine_batch(images, limits.engine_batch),
         encoder=limits.encoders[request.encoding.format],
         encoding=request.encoding,
         precision=limits.precision,
@@ -208,6 +223,7 @@ def make_plan(
         marks=MARKS if request.marked else 0,
         c2pa=request.c2pa,
         transforms=tuple(request.transforms),
+        variants=request.variants,
         merge=merge,
         sampling=sampling_of(request.sampling, specs),
         checks=checks_of(request.checks, _asked_for(request, specs, classes, quotas, limits)),

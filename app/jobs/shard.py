@@ -11,13 +11,16 @@ from functools import partial
 from itertools import starmap
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.datasets import marks
 from app.datasets.encoders import encoder_of
 from app.datasets.manifest import Layout, SampleRow
 from app.datasets.signing import NEEDED, Signing
 from app.errors import SigningError
 from app.jobs.drawing import Drawing
-from app.jobs.encoded import Change, Encoded, encoded
+from app.jobs.encoded import Candidates, Change, Encoded, encoded
 
 BATCHES_AHEAD = 4
 """Batches that may wait for an encoder or the writer: bounds memory, keeps both busy."""
@@ -87,9 +90,11 @@ class ShardRun(Drawing):
         assert self.change is not None or not self.plan.transforms
         sign = self._signed if self.plan.c2pa else None
         waiting: deque[Future[Encoded]] = deque()
-        work = partial(encoded, encode=encode, packets=packets, change=self.change, sign=sign)
+        work = partial(
+            encoded, self.shard, encode=encode, packets=packets, change=self.change, sign=sign
+        )
         try:
-            for candidates, pixels in self.accepted():
+            for candidates, pixels in self._pieces():
                 waiting.append(self.encoders.submit(work, candidates, pixels))
                 while waiting and (len(waiting) >= BATCHES_AHEAD or waiting[0].done()):
                     yield waiting.popleft().result()
@@ -98,6 +103,13 @@ class ShardRun(Drawing):
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _pieces(self) -> Iterator[tuple[Candidates, NDArray[np.uint8]]]:
+        """Batches of which no more than one batch of samples becomes: variants are made in pieces,
+        which bounds memory and lets the encoders share them."""
+        most = max(1, self.plan.engine_batch // self.plan.variants)
+        for candidates, pixels in self.accepted():
+            yield from candidates.pieces(pixels, most)
 
     def _packets(self, positions: Iterable[int]) -> list[bytes]:
         first = self.shard.first
@@ -110,6 +122,7 @@ class ShardRun(Drawing):
         if self.signing is None:
             raise SigningError(f"A worker has nothing to sign with: {NEEDED}. Then submit again.")
         plan, signed = self.plan, []
+        _, variants = self.shard.variants()
         for position, candidate, file in zip(positions, candidates, files, strict=True):
             index = self.shard.first + position
             cell = plan.cells[self.shard.cells[position]]
@@ -123,5 +136,7 @@ class ShardRun(Drawing):
                 "shard": self.shard.index,
                 "candidate": candidate,
             }
+            if plan.variants > 1:
+                facts["variant"] = int(variants[position])
             signed.append(self.signing.sign(file, plan.encoding.media_type, facts))
         return signed

@@ -194,6 +194,27 @@ def refuse_unfit(transforms: Sequence[Transform], image: ImageShape) -> None:
             )
 
 
+def refuse_equal(variants: int, transforms: Sequence[Transform], image: ImageShape) -> None:
+    """Raises ValidationError where all variants of a drawn image would be equal."""
+    if variants > 1 and not transforms:
+        raise ValidationError(
+            'Transforms are what makes variants of a drawn image: give "transforms" too, or leave '
+            '"variants" out.'
+        )
+    if variants > 1 and not any(_varies(transform, image) for transform in transforms):
+        raise ValidationError(
+            "No transform has anything to choose from, so all variants of an image would be equal: "
+            'give one of them a range, or leave "variants" out.'
+        )
+
+
+def _varies(transform: Transform, image: ImageShape) -> bool:
+    if isinstance(transform, Noise):
+        return transform.sd[1] > 0
+    lowest, highest = [0.0] * DRAWS, [1 - 2**-53] * DRAWS
+    return transform.parameters(lowest, image) != transform.parameters(highest, image)
+
+
 def parameters_of(
     transforms: Sequence[Transform],
     image: ImageShape,

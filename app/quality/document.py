@@ -56,6 +56,7 @@ class StoredFile(Frozen):
 class JobPart(Frozen):
     """What was asked of a job, and what became of it.
 
+    variants: samples that transforms made of each drawn image.
     candidates: drawn in all. refused: those that were not used, by reason; refused_by_class: the
         same by the class that they were drawn for. checks: what they were refused for.
     balance: of each class before and after, where real images are known that they are added to.
@@ -69,6 +70,7 @@ class JobPart(Frozen):
     seed: int
     samples: int
     classes: tuple[ClassRow, ...]
+    variants: int = 1
     candidates: int
     refused: dict[str, int]
     refused_by_class: dict[str, dict[str, int]] = {}

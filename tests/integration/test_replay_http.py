@@ -33,7 +33,8 @@ BODIES: dict[str, dict[str, Any]] = {
              | {"coat": "shirt"}},
             {"model": "fashion-cgan"},
         ],
-        "samples_per_class": {"bag": 8, "coat": 8, "dress": 3},
+        "samples_per_class": {"bag": 30, "coat": 31, "dress": 9},
+        "variants": 3,
         "encoding": {"format": "jpeg", "quality": 80},
         "transforms": [
             {"type": "noise", "sd": [0.05, 0.1]}, {"type": "rotate", "degrees": 20},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -46,21 +47,50 @@ def moved(picture: np.ndarray[Any, Any], right: int, down: int) -> np.ndarray[An
     return rolled
 
 
+def changed(picture: np.ndarray[Any, Any], row: dict[str, Any]) -> np.ndarray[Any, Any]:
+    move, _, flip = row["transforms"]
+    turned = np.rot90(moved(picture, move["right"], move["down"]))
+    return turned[:, ::-1] if flip["flipped"] else turned
+
+
 def test_the_manifest_says_what_was_done(http: httpx.Client) -> None:
     plain = images(http, run_job(http, BODY))
     job = run_job(http, {**BODY, "transforms": TRANSFORMS})
     found, rows = images(http, job), rows_of(http, job)
     assert len(rows) == 130
     for row in rows:
-        move, turn, flip = row["transforms"]
-        assert turn == {"type": "rotate", "angle": 90.0}
-        expected = np.rot90(moved(plain[row["file"]], move["right"], move["down"]))
-        expected = expected[:, ::-1] if flip["flipped"] else expected
-        np.testing.assert_array_equal(found[row["file"]], expected)
+        assert row["transforms"][1] == {"type": "rotate", "angle": 90.0}
+        np.testing.assert_array_equal(found[row["file"]], changed(plain[row["file"]], row))
     assert len({json.dumps(row["transforms"]) for row in rows}) > 30
     content = http.get(f"{job['links']['manifest']}.parquet").content
     column = parquet.read_table(io.BytesIO(content)).column("transforms").to_pylist()
     assert [json.loads(text) for text in column] == [row["transforms"] for row in rows]
+
+
+def test_variants_of_drawn_images(http: httpx.Client) -> None:
+    asked = {**BODY, "samples_per_class": {"bag": 10, "sandal": 4}, "transforms": TRANSFORMS}
+    asked |= {"variants": 3, "formats": ["imagefolder", "webdataset", "parquet", "npz"]}
+    estimate = http.post("/v1/jobs/estimate", json=asked).json()
+    assert (estimate["samples"], estimate["drawn"]) == (14, 6)
+    job, plain = run_job(http, asked), run_job(http, {**BODY, "samples_per_class": {"bag": 4, "sandal": 2}})  # noqa: E501  # fmt: skip
+    assert (job["samples"], job["drawn"], job["variants"]) == (14, 6, 3)
+    assert job["progress"]["samples_done"] == 14
+    before = images(http, plain)
+    drawn = {row["candidate"]: before[row["file"]] for row in rows_of(http, plain)}
+    found, rows = images(http, job), rows_of(http, job)
+    assert len(found) == 14
+    for row in rows:
+        np.testing.assert_array_equal(found[row["file"]], changed(drawn[row["candidate"]], row))
+        assert rows[row["variant_of"] + row["variant"]] == row
+        assert rows[row["variant_of"]]["candidate"] == row["candidate"]
+    sizes = Counter(row["variant_of"] for row in rows)
+    assert sorted(sizes.values()) == [1, 1, 3, 3, 3, 3]
+    table = parquet.read_table(io.BytesIO(http.get(f"{job['links']['manifest']}.parquet").content))
+    columns = zip(table["variant_of"].to_pylist(), table["variant"].to_pylist(), strict=True)
+    assert list(columns) == [(row["variant_of"], row["variant"]) for row in rows]
+    report = http.get(job["links"]["report"]).json()["job"]
+    assert (report["samples"], report["candidates"], report["variants"]) == (14, 6, 3)
+    assert report["request"]["variants"] == 3
 
 
 def test_a_small_batch_is_not_transformed(service: Service) -> None:

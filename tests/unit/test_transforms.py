@@ -41,7 +41,7 @@ IN_COLOUR = {"type": "colour_jitter", "saturation": 0.6, "hue": 0.3}
 
 
 def plan(*transforms: dict[str, Any], channels: int = 1, side: tuple[int, int] = (13, 11)) -> Plan:
-    made = plan_of([40], 4, image=image(*side, channels))
+    made = plan_of([48], 4, image=image(*side, channels))
     return replace(made, transforms=tuple(READ.validate_python(each) for each in transforms))
 
 
@@ -52,7 +52,7 @@ def pictures(plan: Plan, count: int = 12) -> NDArray[np.uint8]:
 
 def changed(plan: Plan, images: NDArray[np.uint8], first: int = 0) -> NDArray[np.uint8]:
     candidates = np.arange(first, first + len(images))
-    return Changer(plan, SHARD).change(0, candidates, images)
+    return Changer(plan, SHARD).change(0, candidates, np.ones_like(candidates), images)
 
 
 def recorded(plan: Plan, candidate: int) -> list[Parameters]:
@@ -166,9 +166,8 @@ def test_batches_make_no_difference() -> None:
     parts = [changed(made, images[at : at + size], at) for at, size in ((0, 1), (1, 6), (7, 5))]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     chosen = np.array([2, 5, 11])
-    np.testing.assert_array_equal(
-        Changer(made, SHARD).change(0, chosen, images[chosen]), whole[chosen]
-    )
+    again = Changer(made, SHARD).change(0, chosen, np.ones_like(chosen), images[chosen])
+    np.testing.assert_array_equal(again, whole[chosen])
 
 
 def test_each_sample_and_each_place_has_a_stream_of_its_own() -> None:
@@ -189,9 +188,8 @@ def test_the_pixel_hash_is_of_the_result() -> None:
     made = plan(*EACH)
     images = pictures(made)
     positions = np.array([0, -1, *range(1, 11)])
-    found = encoded(
-        Candidates(0, 0, positions), images, encoder_of(PNG), None, Changer(made, SHARD).change
-    )
+    change, shard = Changer(made, SHARD).change, made.shard(SHARD)
+    found = encoded(shard, Candidates(0, 0, positions), images, encoder_of(PNG), None, change)
     kept = changed(made, images)[positions >= 0]
     assert found.pixel_sha256 == [hashlib.sha256(each.tobytes()).digest() for each in kept]
     assert found.candidates == [0, *range(2, 12)]

@@ -80,7 +80,7 @@ def _body(plan: Plan) -> str:
         f"## Where they come from\n\n{models}\n"
         f"Seed {plan.seed}.{_sampling(plan)} `index` and `candidate` with the seed and the model "
         "name the latent of each image; `pixel_sha256` is of its pixels before they were "
-        "encoded.\n\n"
+        f"encoded.{_variants(plan)}\n\n"
         "## How to load them\n\n"
         "```python\nfrom datasets import load_dataset\n\n"
         'images = load_dataset("FOLDER", split="train")  # the folder that this file lies in\n```\n'
@@ -136,6 +136,15 @@ def _sampling(plan: Plan) -> str:
         return ""
     asked = plan.sampling.model_dump(exclude_none=True, exclude_defaults=True)
     return f" Sampling: {', '.join(f'{name} {value}' for name, value in asked.items())}."
+
+
+def _variants(plan: Plan) -> str:
+    if plan.variants == 1:
+        return ""
+    return (
+        f" Transforms made up to {plan.variants} variants of each of {plan.drawn:,} drawn images: "
+        "keep images with one `variant_of` in one split."
+    )
 
 
 def _size(samples: int) -> str:

@@ -20,6 +20,7 @@ from app.datasets.manifest import Layout, StoredRow
 from app.datasets.members import METADATA
 from app.datasets.merging.rows import RealRow, RealRows
 from app.datasets.parquet import columns_of
+from app.datasets.variants import Variants
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN, Split
 from app.jobs.plan import Plan
 
@@ -50,16 +51,23 @@ def metadata_lines(plan: Plan, pages: Pages) -> Iterator[bytes]:
     """A line of JSON for each sample; every line has the same members with the same types."""
     layout = Layout(plan)
     start = len(layout.start_of(TRAIN))
+    variants = Variants(plan)
     shared = [_shared(plan, cell) for cell in range(len(plan.cells))]
     for page in pages:
         lines: list[str] = []
         for row, *_ in page:
             name = json.dumps(layout.file_name(row.sample, row.cell)[start:], ensure_ascii=False)
+            more = _which(*variants.of(row.sample)) if plan.variants > 1 else ""
             lines.append(
                 f'{{"file_name": {name}, {shared[row.cell]}, "index": {row.sample}, '
-                f'"candidate": {row.candidate}, "pixel_sha256": "{row.pixel_sha256.hex()}"}}\n'
+                f'"candidate": {row.candidate}, '
+                f'"pixel_sha256": "{row.pixel_sha256.hex()}"{more}}}\n'
             )
         yield "".join(lines).encode()
+
+
+def _which(variant_of: int, variant: int) -> str:
+    return f', "variant_of": {variant_of}, "variant": {variant}'
 
 
 def _shared(plan: Plan, cell: int) -> str:
@@ -84,7 +92,7 @@ def _real_lines(plan: Plan, rows: RealRows, split: Split) -> Iterator[bytes]:
 
 
 def _real_line(plan: Plan, row: RealRow, start: int) -> str:
-    facts = {
+    facts: dict[str, object] = {
         "file_name": row.file[start:],
         "label": row.label,
         "class": plan.classes[row.label],
@@ -96,4 +104,6 @@ def _real_line(plan: Plan, row: RealRow, start: int) -> str:
         "candidate": -1,
         "pixel_sha256": row.pixel_sha256.hex(),
     }
+    if plan.variants > 1:
+        facts |= {"variant_of": row.sample, "variant": -1}
     return json.dumps(facts, ensure_ascii=False)

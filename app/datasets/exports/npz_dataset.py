@@ -1,11 +1,13 @@
 """One npz file with the pixels of every sample, for who wants arrays and no image files.
 
 `numpy.load(FILE)` gives `images` uint8 [N, H, W, C], `labels` int64 [N], `classes` str [K], `index`
-int64 [N] and `candidate` int64 [N]. Pixels are those that the image files decode to.
+int64 [N] and `candidate` int64 [N]. Pixels are those that the image files decode to. Where a drawn
+image became several samples, `variant_of` int64 [N] and `variant` int64 [N] say which.
 
 Of a dataset that is merged with a real one, `origin` str [N] says which images are real; they stand
-behind the samples, and their `candidate` is -1. With several splits all names but `classes` begin
-with `train_`, `val_` or `test_`, as those of MedMNIST do.
+behind the samples, their `candidate` and `variant` are -1, and each is a variant of itself. With
+several splits all names but `classes` begin with `train_`, `val_` or `test_`, as those of MedMNIST
+do.
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ def write_npz(
         _write_column(container, f"{prefix}index.npy", total, index, rows.index)
         of_samples = _of(candidates)
         _write_column(container, f"{prefix}candidate.npy", total, of_samples, rows.candidates)
+    if plan.variants > 1:
+        _write_variants(container, plan, prefix, rows)
     if real is not None:
         origins = np.array([SYNTHETIC] * plan.samples + [REAL] * added)
         container.add(f"{prefix}origin.npy", array(origins))
@@ -89,6 +93,15 @@ def _write_column(
         for piece in samples:
             spool.write(piece)
         spool.write(real.tobytes())
+
+
+def _write_variants(container: Container, plan: Plan, prefix: str, rows: RealColumns) -> None:
+    """Add the index of the first variant of each sample's image, and which one it is itself."""
+    columns = {"variant_of": rows.index, "variant": rows.candidates}
+    for place, (name, real) in enumerate(columns.items()):
+        samples = (plan.shard(k).variants()[place].tobytes() for k in range(plan.shards))
+        count = plan.samples + len(real)
+        _write_column(container, f"{prefix}{name}.npy", count, samples, real)
 
 
 def _write_pixels(spool: Spool, plan: Plan, part: Stored) -> None:

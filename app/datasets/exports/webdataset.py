@@ -3,7 +3,7 @@
     train-000000.tar …      each with, of every sample, in order of index:
         <index>.png         the image (.webp, .jpg where those were asked for)
         <index>.cls         its label, the position of the class in `dataset.json`
-        <index>.json        class, model, seed, candidate and hashes
+        <index>.json        class, model, seed, candidate and hashes; of variants, which
     index.json              files and sample counts, as `wids` reads them
 
 Of a dataset that is merged with a real one, `validation-000000.tar` and `index-validation.json` may
@@ -27,6 +27,7 @@ from app.datasets.exports.ustar import BLOCK, END, members
 from app.datasets.manifest import SampleRow
 from app.datasets.merging.images import RealImages
 from app.datasets.merging.tars import write_tars
+from app.datasets.variants import Variants
 from app.jobs.merge import SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
 
@@ -81,6 +82,7 @@ class _Fields:
     """Names and contents of the members of samples."""
 
     def __init__(self, plan: Plan) -> None:
+        self._variants = Variants(plan) if plan.variants > 1 else None
         self._extension = plan.encoding.extension
         self._labels = [str(cell.label).encode() for cell in plan.cells]
         self._facts = [_facts(plan, cell) for cell in range(len(plan.cells))]
@@ -108,6 +110,9 @@ class _Fields:
             f'"index":{row.sample},"candidate":{row.candidate},'
             f'"file_sha256":"{row.file_sha256.hex()}","pixel_sha256":"{row.pixel_sha256.hex()}"'
         )
+        if self._variants is not None:
+            first, variant = self._variants.of(row.sample)
+            own += f',"variant_of":{first},"variant":{variant}'
         return f"{self._facts[row.cell]},{own}}}".encode()
 
 

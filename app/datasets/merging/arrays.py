@@ -56,6 +56,9 @@ def write_arrays(container: Container, real: RealImages, split: Split) -> None:
     container.add(f"{prefix}labels.npy", array(rows.labels))
     container.add(f"{prefix}index.npy", array(rows.index))
     container.add(f"{prefix}candidate.npy", array(rows.candidates))
+    if real.plan.variants > 1:
+        container.add(f"{prefix}variant_of.npy", array(rows.index))
+        container.add(f"{prefix}variant.npy", array(rows.candidates))
     container.add(f"{prefix}origin.npy", array(np.array([REAL] * count)))
 
 

@@ -51,6 +51,7 @@ def _table(real: RealImages, chunk: RealChunk, into: pyarrow.Schema) -> pyarrow.
         "pixel_sha256": [row.pixel_sha256.hex() for row in rows],
         "origin": [REAL] * len(rows),
         "split": [row.split for row in rows],
+        "variant_of": [row.sample for row in rows],
     }
     empty = [None] * len(rows)
     columns = [pyarrow.array(known.get(field.name, empty), field.type) for field in into]

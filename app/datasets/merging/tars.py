@@ -45,7 +45,7 @@ def _fields(real: RealImages, chunk: RealChunk) -> tuple[list[str], list[bytes]]
 
 
 def _facts(real: RealImages, row: RealRow) -> bytes:
-    facts = {
+    facts: dict[str, object] = {
         "origin": REAL,
         "synthetic": False,
         "class": real.plan.classes[row.label],
@@ -59,4 +59,6 @@ def _facts(real: RealImages, row: RealRow) -> bytes:
         "file_sha256": row.file_sha256.hex(),
         "pixel_sha256": row.pixel_sha256.hex(),
     }
+    if real.plan.variants > 1:
+        facts["variant_of"] = row.sample
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()

@@ -28,6 +28,9 @@ FILES = {
     "npz": made.npz(made.splits(1, ALL, seed=2)),
     "parquet": made.hugging_face_parquet(made.splits(4, seed=3)["train"]),
     "idx": made.zipped(made.idx_files(made.splits(1, ALL, seed=4), packed=True)),
+    "webdataset": made.zipped(
+        {f"{s}-000000.tar": made.webdataset(r) for s, r in made.splits(3, ALL, seed=5).items()}
+    ),
 }
 
 

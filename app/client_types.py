@@ -235,6 +235,8 @@ class Job(Answer):
     report: JobReport | None = None
     checks: dict[str, Any] = {}
     """What candidates are refused for."""
+    copies: dict[str, Any] | None = None
+    """Of which training images none may be a copy, and from which distance on one is."""
     webhook: dict[str, Any] | None = None
     """Who is told of its end, and what came of it."""
     warnings: list[str] = []
@@ -359,7 +361,8 @@ class JobRequest(TypedDict, total=False):
     merge_with: str
     """An uploaded dataset, by id or name: the archives hold its images too."""
     checks: dict[str, Any]
-    """What candidates are refused for: `brightness`, `contrast` (`min`, `max`)."""
+    """What candidates are refused for: `brightness`, `contrast` (`min`, `max`), `label_agreement`,
+    `copies` (`dataset`, `percentile`), `near_duplicates`."""
     seed: int
     sampling: dict[str, float]
     """How latents are drawn: `truncation`, `psi`, `temperature`."""

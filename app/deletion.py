@@ -137,14 +137,18 @@ def jobs_measured_against(session: Session, tenant_id: str, dataset_id: str) -> 
     return list(found.scalars())
 
 
-def jobs_merged_with(session: Session, tenant_id: str, sha256: str) -> list[str]:
-    """Ids of jobs that have not ended, and whose archives shall hold a dataset, by its content."""
+def jobs_with_images_of(session: Session, tenant_id: str, sha256: str) -> list[str]:
+    """Ids of jobs that have not ended and read a dataset, by its content: their archives shall hold
+    it, or their samples must not be copies of it."""
     found = session.execute(
         sa.select(Job.id)
         .where(
             Job.tenant_id == tenant_id,
             Job.state.in_([state.value for state in LIVE]),
-            Job.plan["merge"]["sha256"].as_string() == sha256,
+            sa.or_(
+                Job.plan["merge"]["sha256"].as_string() == sha256,
+                Job.plan[("checks", "copies", "sha256")].as_string() == sha256,
+            ),
         )
         .order_by(Job.number)
         .limit(_JOBS_NAMED)

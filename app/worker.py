@@ -29,6 +29,7 @@ from app.engine.engine import Engine
 from app.engine.forward import Forward
 from app.engine.labeller import Labeller, LoadClassifier
 from app.engine.memory import hand_back_free_pages, use_one_heap
+from app.engine.originals import Shelf
 from app.engine.place import Limits, LoadOnto
 from app.engine.trial import Trials
 from app.errors import (
@@ -234,6 +235,7 @@ def build_context(
         changes=_changes,
         evaluate=evaluate_job,
         signing=signing_of(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_algorithm),
+        originals=Shelf().load,
     )
 
 

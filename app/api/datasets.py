@@ -19,7 +19,7 @@ from app.datasets import real
 from app.datasets.intake import inspected, preview_of
 from app.db.session import storable
 from app.db.tables import Dataset
-from app.deletion import jobs_measured_against, jobs_merged_with, runs_needing
+from app.deletion import jobs_measured_against, jobs_with_images_of, runs_needing
 from app.errors import ValidationError
 from models.corpus.source import Kind, Split
 from models.spec import NAME_PATTERN
@@ -152,7 +152,7 @@ def delete_dataset(services: Provided, tenant: Tenant, dataset: str) -> None:
 def _users(session: Session, dataset: Dataset) -> list[str]:
     jobs = [
         *jobs_measured_against(session, dataset.tenant_id, dataset.id),
-        *jobs_merged_with(session, dataset.tenant_id, dataset.sha256),
+        *jobs_with_images_of(session, dataset.tenant_id, dataset.sha256),
     ]
     return [*dict.fromkeys(jobs), *runs_needing(session, dataset.tenant_id, dataset.id)]
 

@@ -14,11 +14,13 @@ from app import catalogue
 from app.db.tables import Job, Shard
 from app.jobs.asked_checks import asked_again
 from app.jobs.asked_report import AskedReport
+from app.jobs.copy_guard import copy_guard
 from app.jobs.encoding import Encoding
 from app.jobs.formats import name_of
 from app.jobs.plan import Plan
 from app.jobs.sampling import Sampling
 from app.jobs.transforms import Transform
+from app.quality.document import CopyGuard
 from app.quality.gate import GateOutcome
 
 
@@ -141,6 +143,8 @@ class JobView(BaseModel):
     """Images that have to be drawn for them: `samples`, where each is one."""
     checks: dict[str, Any]
     """What candidates are refused for: as a request for the same has it, everything pinned."""
+    copies: CopyGuard | None
+    """Of which training images none is a copy, and from which distance on one would be."""
     encoding: Encoding
     formats: list[str]
     format_options: dict[str, dict[str, Any]]
@@ -182,6 +186,7 @@ def view_of(session: Session, job: Job) -> JobView:
         variants=plan.variants,
         drawn=plan.drawn,
         checks=asked_again(plan.checks),
+        copies=copy_guard(plan),
         encoding=plan.encoding,
         formats=[name_of(asked) for asked in job.formats],
         format_options={

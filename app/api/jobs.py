@@ -197,7 +197,9 @@ def _submit(
             if report is not None:
                 real.hold(session, tenant, report.against)
             if plan.merge is not None:
-                real.hold_content(session, tenant, plan.merge)
+                real.hold_content(session, tenant, plan.merge.name, plan.merge.sha256)
+            if plan.checks is not None and (copies := plan.checks.copies) is not None:
+                real.hold_content(session, tenant, copies.dataset, copies.sha256)
             return view_of(session, job), False
     except IntegrityError:
         replayed = _replay(services, tenant, key, fingerprint)

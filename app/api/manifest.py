@@ -19,6 +19,8 @@ from app.datasets.parquet_manifest import PAGE_ROWS, parquet_pieces
 from app.datasets.rows import manifest_of
 from app.db.tables import Job
 from app.errors import NotAcceptableError, UnknownClassError
+from app.jobs.copy_guard import copy_guard
+from app.quality.document import CopyGuard
 
 router = APIRouter(prefix="/v1/jobs", tags=["manifest"])
 
@@ -30,12 +32,14 @@ FORMS = ("application/json", NDJSON, PARQUET)
 class ManifestPage(BaseModel):
     """Rows in order of index; `next` is the `after` of the next page.
 
-    refused: candidates of the shards stored so far that became no sample, by reason.
+    refused: candidates of the shards stored so far that became no sample, by reason. copies: from
+    which distance to a training image on one was refused as a copy, where that was checked.
     """
 
     samples: list[dict[str, Any]]
     next: str | None
     refused: dict[str, int]
+    copies: CopyGuard | None
 
 
 @router.get("/{job_id}/manifest", response_model=ManifestPage)
@@ -65,7 +69,15 @@ def get_manifest(
     with services.transaction() as session:
         rows = manifest.page(session, position, limit, class_name)
     token = page_token(rows[-1]["index"]) if len(rows) == limit else None
-    return JSONResponse({"samples": rows, "next": token, "refused": manifest.job.refusals or {}})
+    guard = copy_guard(manifest.plan)
+    return JSONResponse(
+        {
+            "samples": rows,
+            "next": token,
+            "refused": manifest.job.refusals or {},
+            "copies": guard.model_dump() if guard else None,
+        }
+    )
 
 
 @router.get(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
+import pydantic
 from sqlalchemy.orm import Session
 
 from app.api.known_models import resolved
 from app.api.services import Services
 from app.datasets import real
 from app.errors import ValidationError
+from app.jobs.asked_copies import RealImages
 from app.jobs.balance import Balance
 from app.jobs.merge import PlannedMerge, refuse_other_size
 from app.jobs.plan import Plan
 from app.jobs.request import MAX_SEED, JobRequest, Limits, make_plan
 from app.runs.training import known_dataset
+from models.corpus.preprocessing import Preprocessing
 from models.spec import ImageShape, ModelSpec
 
 
@@ -25,7 +28,9 @@ def plan_of(
     """The plan of a request, and the specs of its models. Raises a ValidationError of the tree."""
     specs = resolved(session, tenant, [source.model for source in body.sources()])
     merge = merge_planned(session, tenant, body.merge_with, specs[0].image)
-    return planned(counted(session, tenant, body), specs, services.limits, merge), specs
+    real_images = real_images_of(session, tenant, body, specs[0])
+    asked = counted(session, tenant, body)
+    return planned(asked, specs, services.limits, merge, real_images), specs
 
 
 def counted(session: Session, tenant: str, body: JobRequest) -> JobRequest:
@@ -68,15 +73,36 @@ def merge_planned(
     return real.pinned(dataset)
 
 
+def real_images_of(
+    session: Session, tenant: str, body: JobRequest, spec: ModelSpec
+) -> RealImages | None:
+    """The dataset that samples must not be copies of, pinned; None where a request names none.
+
+    Images of another size become like the samples as those did that the model has learnt from, if
+    its record says how. Raises UnknownDatasetError.
+    """
+    if body.checks is None or body.checks.copies is None:
+        return None
+    pinned = real.pinned(known_dataset(session, tenant, body.checks.copies.dataset))
+    kept = spec.training.get("preprocessing")
+    ways = {n: kept[n] for n in ("fit", "resample") if n in kept} if isinstance(kept, dict) else {}
+    try:
+        how = Preprocessing.model_validate(spec.image.model_dump() | ways)
+    except pydantic.ValidationError:  # whoever wrote the spec of a model may write there anything
+        return RealImages(pinned)
+    return RealImages(pinned, how.fit, how.resample)
+
+
 def planned(
     body: JobRequest,
     specs: Sequence[ModelSpec],
     limits: Limits,
     merge: PlannedMerge | None = None,
+    real_images: RealImages | None = None,
 ) -> Plan:
     """The plan of a request over the specs of its models; a seed is drawn where none was given.
 
     Raises a ValidationError of the tree.
     """
     seed = secrets.randbelow(MAX_SEED) if body.seed is None else body.seed
-    return make_plan(body, specs, seed, limits, merge)
+    return make_plan(body, specs, seed, limits, merge, real_images)

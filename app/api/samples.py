@@ -218,8 +218,9 @@ def _check_unlabelled(body: JobRequest) -> None:
         )
     if body.checks is not None and body.checks.label_agreement is not None:
         raise ValidationError(
-            'Only a job can have "label_agreement" checked; brightness and contrast are checked '
-            "here too. Submit it with POST /v1/jobs."
+            'Only a job can have "label_agreement" checked, as the classifiers are in its workers '
+            "and nobody knows how many candidates it takes. Submit the same body with POST "
+            "/v1/jobs; or leave the check out here: brightness and contrast are checked at once."
         )
 
 

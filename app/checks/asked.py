@@ -16,6 +16,7 @@ from pydantic import (
 
 Level = Annotated[float, Field(ge=0, le=1, strict=True)]
 MOST_DISTANCE = 16
+MOST_PERCENTILE = 50
 Ref = Annotated[StrictStr, StringConstraints(min_length=1, max_length=100)]
 
 
@@ -57,6 +58,21 @@ class NearDuplicates(BaseModel):
     )
 
 
+class Copies(BaseModel):
+    """No sample may be nearer to a training image than unseen real images are."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    dataset: Ref = Field(
+        description="an uploaded dataset, by id or name: what the models have learnt from, with "
+        "the splits `train` and `test` (or `validation`)"
+    )
+    percentile: Annotated[float, Field(gt=0, le=MOST_PERCENTILE, strict=True)] = Field(
+        default=1.0,
+        description="of the distances of unseen images to their nearest training image: at or "
+        "below it a candidate counts as a copy",
+    )
+
+
 def _switched(value: Any) -> Any:
     """`true` stands for the check as it is usual, `false` for none."""
     if isinstance(value, bool):
@@ -84,6 +100,9 @@ class Checks(BaseModel):
     )
     label_agreement: LabelAgreement | None = Field(
         default=None, description="the class that was asked for, as a classifier sees it"
+    )
+    copies: Copies | None = Field(
+        default=None, description="no sample may be a copy of a training image, or nearly one"
     )
     near_duplicates: AskedNearDuplicates = Field(
         default=None, description="no two samples of the job may look the same"

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.checks.appearance import brightness, contrast, outside
-from app.checks.planned import PlannedAgreement, PlannedChecks
+from app.checks.planned import PlannedAgreement, PlannedChecks, PlannedCopies
 from app.checks.reasons import (
     BRIGHTNESS,
     CONFIDENCE,
     CONTRAST,
+    COPY,
     LABEL,
     NOT_FINITE,
     Codes,
@@ -26,6 +27,10 @@ Wrong = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 Label = Callable[[str, NDArray[np.uint8]], Verdicts]
 """From the SHA-256 of a classifier and images [n, H, W, C] to its verdict on each."""
 
+Distances = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[np.float64]]
+"""From images [n, H, W, C] and the group of training images of each to its distance to the nearest
+of them."""
+
 
 @dataclass(frozen=True)
 class Checking:
@@ -34,6 +39,8 @@ class Checking:
     planned: PlannedChecks
     label: Label | None = None
     """Needed for label agreement."""
+    distances: Distances | None = None
+    """Needed where copies are refused."""
 
     def codes(
         self, images: NDArray[np.uint8], finite: NDArray[np.bool_], meant: NDArray[np.int64]
@@ -53,6 +60,9 @@ class Checking:
         left = np.flatnonzero(codes == 0)
         if (agreement := self.planned.label_agreement) is not None and len(left):
             codes[left] = self._disagreement(agreement, images[left], meant[left])
+        left = np.flatnonzero(codes == 0)
+        if (copies := self.planned.copies) is not None and len(left):
+            codes[left[self._copied(copies, images[left], meant[left])]] = code_of(COPY)
         return codes
 
     def _disagreement(
@@ -64,6 +74,16 @@ class Checking:
         sure = verdicts.confidences >= agreement.min_confidence
         wrong = np.where(right, np.where(sure, 0, code_of(CONFIDENCE)), code_of(LABEL))
         return wrong.astype(np.int8)
+
+    def _copied(
+        self, copies: PlannedCopies, images: NDArray[np.uint8], meant: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        assert self.distances is not None
+        assert copies.limits is not None
+        groups = meant if copies.labels else np.zeros_like(meant)
+        usual = np.array(copies.limits.usual)[groups]
+        near: NDArray[np.bool_] = self.distances(images, groups) / usual <= copies.limits.threshold
+        return near
 
     def _appearance(self) -> list[tuple[str, Wrong]]:
         found: list[tuple[str, Wrong]] = []

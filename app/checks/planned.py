@@ -59,6 +59,59 @@ class PlannedDuplicates:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyLimits:
+    """What unseen real images say of how near is too near; it follows from the rest of the plan."""
+
+    threshold: float
+    """A candidate at this distance or nearer is a copy. Relative: 1 is the usual one."""
+    usual: tuple[float, ...]
+    """Of each class of the plan the usual distance, in levels; one alone where classes do not
+    matter."""
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The limits of JSON."""
+        return cls(**{**document, "usual": tuple(document["usual"])})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCopies:
+    """Training images, pinned by content, and what counts as too near to one."""
+
+    dataset: str
+    """Name of the real dataset."""
+    sha256: str
+    """Of its pixels, classes and splits."""
+    percentile: float
+    space: str
+    """Where distances are taken, as reports name it."""
+    training: str
+    """The split of the images that must not be copied."""
+    holdout: str
+    """The split of the unseen images."""
+    fit: str
+    resample: str
+    """How real images of another size become like the samples: as those did that were learnt."""
+    labels: tuple[int, ...]
+    """Of each class of the plan its label in the real dataset; -1: not asked for. Empty where the
+    models are not asked by class: every training image counts then."""
+    limits: CopyLimits | None = None
+    """The first worker finds them out, and writes them into the plan."""
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The check of JSON."""
+        limits = document.get("limits")
+        return cls(
+            **{
+                **document,
+                "labels": tuple(document["labels"]),
+                "limits": CopyLimits.from_json(limits) if limits else None,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedChecks:
     """None: that is not checked."""
 
@@ -66,6 +119,7 @@ class PlannedChecks:
     contrast: Range | None = None
     label_agreement: PlannedAgreement | None = None
     near_duplicates: PlannedDuplicates | None = None
+    copies: PlannedCopies | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The checks that there are, as JSON has them."""
@@ -86,4 +140,5 @@ _KINDS: dict[str, Any] = {
     "contrast": Range,
     "label_agreement": PlannedAgreement,
     "near_duplicates": PlannedDuplicates,
+    "copies": PlannedCopies,
 }

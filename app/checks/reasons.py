@@ -16,11 +16,13 @@ LABEL: Final = "label"
 """The classifier names another class than the one that was asked for."""
 CONFIDENCE: Final = "confidence"
 """The classifier names that class, but is not sure enough."""
+COPY: Final = "copy"
+"""It is nearer to a training image than unseen real images are."""
 NEAR_DUPLICATE: Final = "near-duplicate"
 """It hardly differs from an earlier sample of the job."""
 
 REASONS: Final = (
-    "", NOT_FINITE, BRIGHTNESS, CONTRAST, LABEL, CONFIDENCE, NEAR_DUPLICATE,
+    "", NOT_FINITE, BRIGHTNESS, CONTRAST, LABEL, CONFIDENCE, COPY, NEAR_DUPLICATE,
 )  # fmt: skip
 """In the order in which they are looked for: the first that holds is the one that counts."""
 

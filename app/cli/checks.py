@@ -1,4 +1,4 @@
-"""`--check`: what a candidate is refused for, as words of a command."""
+"""`--check`, `--copies`: what a candidate is refused for, as words of a command."""
 
 from __future__ import annotations
 
@@ -18,9 +18,30 @@ CheckOption = Annotated[
         help=f"Refuse candidates and draw others; give it once a check: {EXAMPLES}.",
     ),
 ]
+CopiesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--copies",
+        metavar="DATASET",
+        help="Refuse copies of its training images: a dataset that was uploaded, or a path.",
+    ),
+]
+PercentileOption = Annotated[
+    float | None,
+    typer.Option(
+        "--copies-percentile",
+        metavar="P",
+        help="As near as P % of its unseen images come is a copy (1).",
+    ),
+]
 
 
-def add_checks(request: JobRequest, texts: list[str] | None) -> None:
+def add_checks(
+    request: JobRequest,
+    texts: list[str] | None,
+    copies: str | None = None,
+    percentile: float | None = None,
+) -> None:
     """The checks as a request writes them."""
     found: dict[str, Any] = {}
     for text in texts or ():
@@ -28,6 +49,11 @@ def add_checks(request: JobRequest, texts: list[str] | None) -> None:
         if name in found:
             raise _bad(f"{name!r} is given twice.")
         found[name] = _check(name, value, text)
+    if copies is not None:
+        found["copies"] = {"dataset": copies}
+        found["copies"] |= {} if percentile is None else {"percentile": percentile}
+    elif percentile is not None:
+        raise typer.BadParameter("Give --copies DATASET too.", param_hint="--copies-percentile")
     if found:
         request["checks"] = found
 

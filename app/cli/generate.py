@@ -30,7 +30,7 @@ from app.cli.asking import (
     add_labeller,
     request_of,
 )
-from app.cli.checks import CheckOption, add_checks
+from app.cli.checks import CheckOption, CopiesOption, PercentileOption, add_checks
 from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
 from app.cli.delivery import Delivery, checked_target, deliver
 from app.cli.job_reports import (
@@ -90,6 +90,8 @@ def generate(
     psi: PsiOption = None,
     temperature: TemperatureOption = None,
     check: CheckOption = None,
+    copies: CopiesOption = None,
+    copies_percentile: PercentileOption = None,
     encoding: EncodingOption = ImageFormat.PNG,
     quality: QualityOption = None,
     c2pa: C2paOption = False,
@@ -120,18 +122,22 @@ def generate(
         request["seed"] = seed
     add_sampling(request, truncation, psi, temperature)
     add_files(request, layout, Cutting(shard_samples, shard_bytes, metadata), encoding, quality)
-    if c2pa:
-        request["c2pa"] = True
-    if webhook is not None:
-        request["webhook"] = {"url": webhook}
+    _add_signature_and_webhook(request, c2pa, webhook)
     add_merge(request, merge)
     add_transforms(request, transforms, variants)
     add_labeller(request, labelled_by, min_confidence)
-    add_checks(request, check)
+    add_checks(request, check, copies, copies_percentile)
     add_to(request, asked_of(against, lift, report_minutes), gate)
     target, page = checked_target(out, force), checked_report(report)
     where = Whereabouts(server, data, api_key)
     _tell(_delivered(where, request, target, keep_archive, page), out, as_json)
+
+
+def _add_signature_and_webhook(request: JobRequest, c2pa: bool, webhook: str | None) -> None:
+    if c2pa:
+        request["c2pa"] = True
+    if webhook is not None:
+        request["webhook"] = {"url": webhook}
 
 
 def _tell(delivery: Delivery, out: Path, as_json: bool) -> None:

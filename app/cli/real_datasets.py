@@ -34,15 +34,19 @@ def add_merge(request: JobRequest, merge: str | None) -> None:
 
 def bring(client: Client, request: JobRequest) -> None:
     """Upload what the request names by its path; from then on it names the id."""
-    balance = request.get("balance", {})
+    balance, checks = request.get("balance", {}), request.get("checks", {})
+    copies = checks.get("copies", {})
     known: dict[str, str] = {}
-    for ref in (request.get("merge_with"), balance.get("dataset")):
+    for ref in (request.get("merge_with"), balance.get("dataset"), copies.get("dataset")):
         if ref is not None and ref not in known and Path(ref).exists():
             known[ref] = _id_of(client, ref)
     if "merge_with" in request:
         request["merge_with"] = known.get(request["merge_with"], request["merge_with"])
     if balance.get("dataset") in known:
         request["balance"] = {**balance, "dataset": known[balance["dataset"]]}
+    if copies.get("dataset") in known:
+        copied = {**copies, "dataset": known[copies["dataset"]]}
+        request["checks"] = {**checks, "copies": copied}
 
 
 def _id_of(client: Client, ref: str) -> str:

@@ -170,10 +170,10 @@ def hold(session: Session, tenant_id: str, dataset_id: str) -> None:
         )
 
 
-def hold_content(session: Session, tenant_id: str, merge: PlannedMerge) -> None:
-    """The same of the dataset with the content that a plan is merged with."""
-    dataset = by_content(session, tenant_id, merge.sha256)
-    hold(session, tenant_id, merge.name if dataset is None else dataset.id)
+def hold_content(session: Session, tenant_id: str, name: str, sha256: str) -> None:
+    """The same of the dataset with the content that a plan pins."""
+    dataset = by_content(session, tenant_id, sha256)
+    hold(session, tenant_id, name if dataset is None else dataset.id)
 
 
 def delete(session: Session, tenant_id: str, ref: str, users: Users = nobody) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from app.checks.asked import Bounds, Checks, LabelAgreement, NearDuplicates
 from app.checks.planned import PlannedAgreement, PlannedChecks, PlannedDuplicates, Range
 from app.errors import JobTooLargeError, UnknownClassifierError, ValidationError
+from app.jobs.asked_copies import RealImages, copies_of
 from app.jobs.labelled_by import newness
 from models.classifier_spec import ClassifierSpec
 from models.spec import ImageShape
@@ -34,6 +35,8 @@ class AskedFor:
     labelled: bool
     """Whether a classifier labels what they draw."""
     classifiers: Sequence[ClassifierSpec]
+    real: RealImages | None = None
+    """The dataset of `copies`, where there is one."""
 
 
 def checks_of(asked: Checks | None, rest: AskedFor) -> PlannedChecks | None:
@@ -48,6 +51,9 @@ def checks_of(asked: Checks | None, rest: AskedFor) -> PlannedChecks | None:
         contrast=_range_of(asked.contrast),
         label_agreement=_agreement_of(asked.label_agreement, rest),
         near_duplicates=_duplicates_of(asked.near_duplicates, rest.samples),
+        copies=copies_of(
+            asked.copies, rest.real, rest.image, rest.classes, rest.wanted, rest.by_class
+        ),
     )
     return planned if planned != PlannedChecks() else None
 
@@ -132,6 +138,11 @@ def asked_again(checks: PlannedChecks | None) -> dict[str, Any]:
             "classifier": agreement.ref,
             "min_confidence": agreement.min_confidence,
         }
+    if checks.copies is not None:
+        found["copies"] = {
+            "dataset": checks.copies.dataset,
+            "percentile": checks.copies.percentile,
+        }
     if checks.near_duplicates is not None:
         found["near_duplicates"] = {"distance": checks.near_duplicates.distance}
     return found
@@ -141,6 +152,10 @@ def options_of(checks: PlannedChecks | None) -> list[str]:
     """The same as words of `synthloom generate`."""
     words = []
     for name, check in asked_again(checks).items():
+        if name == "copies":
+            words += ["--copies", check["dataset"]]
+            words += ["--copies-percentile", f"{check['percentile']!r}"]
+            continue
         match name:
             case "label_agreement":
                 value = f"{check['classifier']}:{check['min_confidence']!r}"

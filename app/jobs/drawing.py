@@ -23,7 +23,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.checks.checking import Checking
+from app.checks.checking import Checking, Distances
 from app.checks.perceptual import Hashes
 from app.errors import DryClassError
 from app.jobs.encoded import Candidates
@@ -149,6 +149,8 @@ class Drawing:
     refusal_factor: float
     label: Label | None = None
     """Needed where a classifier labels or checks what is drawn."""
+    distances: Distances | None = None
+    """Needed where copies of training images are refused."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why candidates were refused → how many."""
     reasons_by_class: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -169,7 +171,7 @@ class Drawing:
         Raises DryClassError when a class can't be filled, and whatever the engine raises.
         """
         if self.plan.checks is not None:
-            yield from self._checked(Checking(self.plan.checks, self.label))
+            yield from self._checked(Checking(self.plan.checks, self.label, self.distances))
             return
         cell_model = np.array([cell.model for cell in self.plan.cells])
         model_of = cell_model[self.shard.drawn]  # [size]

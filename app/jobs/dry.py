@@ -19,6 +19,7 @@ ADVICE = {
     reasons.CONTRAST: "widen the bounds of contrast",
     reasons.LABEL: "take a model that draws this class better",
     reasons.CONFIDENCE: "lower min_confidence",
+    reasons.COPY: "take a model that draws more than its training images, or lower the percentile",
     reasons.NEAR_DUPLICATE: "lower the distance of near_duplicates, or ask for fewer samples",
 }
 """Reason → what helps against it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -96,6 +98,14 @@ def _merged(plan: Plan) -> dict[str, dict[str, int]] | None:
     return found
 
 
+def _as_asked(checks: Mapping[str, Any] | None) -> Any:
+    """The checks of a plan, without what its first worker found out."""
+    copies = (checks or {}).get("copies")
+    if copies is None:
+        return checks
+    return {**(checks or {}), "copies": {**copies, "labels": [*copies["labels"]], "limits": None}}
+
+
 def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] | None:
     finished = session.execute(
         sa.select(Job, Archive.bytes)
@@ -107,7 +117,7 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
     wanted = {model.sha256 for model in plan.models}
     judge = asdict(plan.labelled_by) if plan.labelled_by else None
     sampling = plan.sampling.model_dump() if plan.sampling else None
-    checks = plan.checks.to_json() if plan.checks else None
+    checks = _as_asked(plan.checks.to_json() if plan.checks else None)
     transforms = [each.model_dump(mode="json") for each in plan.transforms]
     like = [
         (job, size)
@@ -117,7 +127,7 @@ def _largest_like(session: Session, tenant: str, plan: Plan) -> tuple[Job, int] 
         and job.plan.get("labelled_by") == judge
         and job.plan.get("merge") is None
         and job.plan.get("sampling") == sampling
-        and job.plan.get("checks") == checks
+        and _as_asked(job.plan.get("checks")) == checks
         and job.plan.get("transforms", []) == transforms
         and job.plan.get("variants", 1) == plan.variants
     ]

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 _DIGITS = 32
-_NO_PART = ("engine_batch",)
-"""How many are drawn at a time is no part of what they are."""
+_NO_PART = ("engine_batch", "limits")
+"""How many are drawn at a time is no part of what they are, nor what follows from the rest."""
 
 
 def dataset_identifier(plan: Any) -> str:

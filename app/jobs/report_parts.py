@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app import catalogue
 from app.db.tables import Job, Model
 from app.jobs.asked_checks import asked_again, options_of
+from app.jobs.copy_guard import copy_guard
 from app.jobs.encoding import PNG, Jpeg, Webp
 from app.jobs.lifecycle import StoredArchive
 from app.jobs.plan import Plan, PlannedModel
@@ -54,6 +55,7 @@ def job_part(
         refused={reason: count for reason, count in work.refused.items() if count},
         refused_by_class=work.refused_by_class,
         checks=asked_again(plan.checks),
+        copies=copy_guard(plan),
         encoding=plan.encoding.format,
         labelled_by=plan.labelled_by.ref if plan.labelled_by else None,
         balance=_balance(plan, there),

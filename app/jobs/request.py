@@ -25,6 +25,7 @@ from app.errors import (
     ValidationError,
 )
 from app.jobs.asked_checks import AskedFor, checks_of
+from app.jobs.asked_copies import RealImages
 from app.jobs.asked_report import AskedReport, Gate
 from app.jobs.balance import Balance, lacking
 from app.jobs.encoding import PNG, AskedEncoding, Encoding
@@ -175,11 +176,12 @@ def make_plan(
     seed: int,
     limits: Limits,
     merge: PlannedMerge | None = None,
+    real: RealImages | None = None,
 ) -> Plan:
     """The plan of a request over the specs of its models, in the order in which it names them.
 
     A request that balances a dataset has its counts filled in; `merge` is the dataset that it is
-    merged with. Raises a ValidationError of the tree.
+    merged with, `real` that of its check `copies`. Raises a ValidationError of the tree.
     """
     sources = sources_of(request.sources(), specs)
     _check_encoding(request.encoding, specs[0])
@@ -226,7 +228,7 @@ def make_plan(
         variants=request.variants,
         merge=merge,
         sampling=sampling_of(request.sampling, specs),
-        checks=checks_of(request.checks, _asked_for(request, specs, classes, quotas, limits)),
+        checks=checks_of(request.checks, _asked_for(request, specs, classes, quotas, limits, real)),
     )
 
 
@@ -236,6 +238,7 @@ def _asked_for(
     classes: tuple[str, ...],
     quotas: Mapping[str, int],
     limits: Limits,
+    real: RealImages | None,
 ) -> AskedFor:
     return AskedFor(
         image=specs[0].image,
@@ -245,6 +248,7 @@ def _asked_for(
         samples=sum(quotas.values()),
         labelled=request.labelled_by is not None,
         classifiers=limits.classifiers,
+        real=real,
     )
 
 

@@ -26,6 +26,7 @@ from app.errors import JobError, JobStoppedError, SynthloomError, UnavailableErr
 from app.jobs import finalize, lifecycle
 from app.jobs.asked_report import AskedReport
 from app.jobs.comparing import compare_shards, hashes_key, store_hashes
+from app.jobs.copies import LoadOriginals, held_against, no_originals
 from app.jobs.dispatch import Dispatcher
 from app.jobs.drawing import Submits
 from app.jobs.dry import by_class_of
@@ -94,6 +95,7 @@ class WorkerContext:
     changes: Changes
     evaluate: EvaluateHere = no_evaluation
     signing: Signing | None = None
+    originals: LoadOriginals = no_originals
     stopping: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Condition = field(default_factory=threading.Condition)
     _running: int = 0
@@ -176,7 +178,10 @@ def finalize_job(context: WorkerContext, job_number: int) -> None:
 
 
 def _store_shard(context: WorkerContext, lease: Lease) -> lifecycle.StoredShard:
-    plan = lease.plan
+    report = _Reporter(context, lease)
+    plan, distances = held_against(
+        context.transaction, context.storage, lease, context.originals, partial(report, 0)
+    )
     psi = plan.sampling.psi if plan.sampling else None
     seat = context.engine.for_job(lease.job_id, plan.precision, psi)
     run = ShardRun(
@@ -184,9 +189,10 @@ def _store_shard(context: WorkerContext, lease: Lease) -> lifecycle.StoredShard:
         shard=plan.shard(lease.shard),
         engine=seat,
         encoders=context.encoders,
-        report=_Reporter(context, lease),
+        report=report,
         refusal_factor=context.settings.refusal_factor,
         label=seat.label,
+        distances=distances,
         barred=lease.barred,
         change=context.changes(plan, lease.shard) if plan.transforms else None,
         signing=context.signing,

@@ -53,12 +53,34 @@ class StoredFile(Frozen):
     seconds: float | None = None
 
 
+class CopyGuard(Frozen):
+    """Of which training images no sample may be a copy, and from which distance on it is one.
+
+    dataset, sha256: the real dataset; training, holdout: its splits with the training images, and
+        with the unseen ones that say how near is too near. space: where distances are taken.
+    percentile: of the distances of unseen images to their nearest training image.
+    threshold: the distance that this is; relative, 1 is the usual one of the class. distances: the
+        same by class, in levels 0 ... 255; under "" where classes do not matter. Both are absent
+        until the job's first shard has begun.
+    """
+
+    dataset: str
+    sha256: str
+    training: str
+    holdout: str
+    space: str
+    percentile: float
+    threshold: float | None = None
+    distances: dict[str, float] = {}
+
+
 class JobPart(Frozen):
     """What was asked of a job, and what became of it.
 
     variants: samples that transforms made of each drawn image.
     candidates: drawn in all. refused: those that were not used, by reason; refused_by_class: the
-        same by the class that they were drawn for. checks: what they were refused for.
+        same by the class that they were drawn for. checks: what they were refused for. copies: of
+        what none of them is one, where that was checked.
     balance: of each class before and after, where real images are known that they are added to.
     merged_with: the real dataset whose images are in the archives too.
     looked_at: samples that the figures of the job itself and the contact sheets are from, the
@@ -75,6 +97,7 @@ class JobPart(Frozen):
     refused: dict[str, int]
     refused_by_class: dict[str, dict[str, int]] = {}
     checks: dict[str, JsonValue] = {}
+    copies: CopyGuard | None = None
     encoding: str
     labelled_by: str | None = None
     balance: tuple[BalanceRow, ...] = ()

@@ -26,7 +26,12 @@ from app.recipes.checking import refusal
 from app.recipes.document import MAX_BYTES, Document, read_document
 
 SCHEMA_ID = "urn:synthloom-recipe:1"
-DATASET_PLACES = (("balance", "dataset"), ("report", "against"), ("merge_with",))
+DATASET_PLACES = (
+    ("balance", "dataset"),
+    ("report", "against"),
+    ("merge_with",),
+    ("checks", "copies", "dataset"),
+)
 """Where a recipe names a real dataset: by name or id, or, with a `/` in it, by its path."""
 NOT_HASHED = {"webhook"}
 """Fields that say nothing of the dataset."""

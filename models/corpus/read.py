@@ -121,7 +121,7 @@ def to_corpus(
         )
     images = np.empty((count, shape.height, shape.width, shape.channels), np.uint8)
     for position, item in enumerate(source.items(split)):
-        images[position] = _fitted(item, shape, limits)
+        images[position] = fitted(item, shape, limits)
     group = source.group.get(split)
     groups = source.groups if group is not None else ()
     return Corpus(images, source.labels[split], source.classes, groups, group)
@@ -132,6 +132,13 @@ def native_pixels(item: Item, limits: Limits = DEFAULT) -> Pixels:
     if isinstance(item.content, bytes):
         return pixels_of(decoded(item.content, item.name, limits))
     return item.content
+
+
+def fitted(item: Item, shape: Preprocessing, limits: Limits = DEFAULT) -> Pixels:
+    """An image as uint8 [H, W, C] of that shape. Raises DatasetError for one that is damaged."""
+    if isinstance(item.content, bytes):
+        return shape.apply(decoded(item.content, item.name, limits))
+    return shape.apply_to(item.content)
 
 
 def _of_files(container: Container, limits: Limits) -> Source:
@@ -227,12 +234,6 @@ def _size(item: Item, limits: Limits) -> tuple[int, int, int]:
         return glance(item.content, item.name, limits)
     height, width, channels = item.content.shape
     return height, width, channels
-
-
-def _fitted(item: Item, shape: Preprocessing, limits: Limits) -> Pixels:
-    if isinstance(item.content, bytes):
-        return shape.apply(decoded(item.content, item.name, limits))
-    return shape.apply_to(item.content)
 
 
 def refuse_unknown(head: bytes) -> None:

@@ -17,13 +17,17 @@ from models.corpus.corpus import Corpus
 from models.evaluation.estimate import Figure
 from models.evaluation.findings import Copies, Pair
 from models.evaluation.intervals import binomial
-from models.evaluation.neighbours import Floats, Nearest, nearest
+from models.evaluation.nearness import (
+    Floats,
+    class_weights,
+    usual_distances,
+    weighted_quantiles,
+)
+from models.evaluation.neighbours import Nearest, nearest
 
 PERCENTILE: Final = 0.01
 QUANTILES: Final = (0.01, 0.1, 0.5, 0.9, 0.99)
 WORST: Final = 16
-FEW: Final = 10
-TINY: Final = 1e-6
 
 
 class Side(NamedTuple):
@@ -54,10 +58,12 @@ def copies(
     """
     near = nearest(samples.points.astype(np.float32), train.points)
     reference = nearest(holdout.points.astype(np.float32), others.points)
-    usual = _usual(reference, others.corpus)
+    of_others = others.corpus.labels[reference.positions]
+    usual = usual_distances(reference.distances, of_others, len(others.corpus.classes))
     ours = near.distances / usual[train.corpus.labels[near.positions]]
-    theirs = reference.distances / usual[others.corpus.labels[reference.positions]]
-    weights = _weights(samples.corpus, holdout.corpus, by_class)
+    theirs = reference.distances / usual[of_others]
+    wanted = samples.corpus.counts if by_class else np.zeros_like(samples.corpus.counts)
+    weights = class_weights(holdout.corpus.labels, wanted)
     threshold = float(weighted_quantiles(theirs, weights, (PERCENTILE,))[0])
     close = ours <= threshold
     nearer, expected = _nearer(samples, train, holdout, near, space)
@@ -82,41 +88,6 @@ def copies(
         },
         worst=_worst(samples.corpus, train.corpus, near, ours),
     )
-
-
-def _usual(reference: Nearest, others: Corpus) -> Floats:
-    """float64 [classes]: median distance of holdout images whose nearest image is of the class.
-
-    Images of some classes lie closer together than those of others. Of a class that is nearest
-    to fewer than FEW holdout images, the median of all.
-    """
-    labels = others.labels[reference.positions]
-    usual = np.full(len(others.classes), np.median(reference.distances))
-    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        if count >= FEW:
-            usual[label] = np.median(reference.distances[labels == label])
-    return np.maximum(usual, TINY)
-
-
-def _weights(samples: Corpus, holdout: Corpus, by_class: bool) -> Floats:
-    """float64 of each holdout image, so that its classes weigh as much as among the samples."""
-    if not by_class:
-        return np.ones(len(holdout))
-    there = holdout.counts
-    wanted = samples.counts * (there > 0)
-    if not wanted.any():
-        return np.ones(len(holdout))
-    of_class = wanted / np.maximum(there, 1)
-    weights: Floats = of_class[holdout.labels].astype(np.float64)
-    return weights
-
-
-def weighted_quantiles(values: Floats, weights: Floats, at: tuple[float, ...]) -> Floats:
-    """The lowest values below or at which lies the share `at` of the weight."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[order]) / weights.sum()
-    places = np.searchsorted(below, np.array(at) - 1e-12)
-    return values[order][np.minimum(places, len(values) - 1)]
 
 
 def _five(values: Floats, weights: Floats) -> tuple[float, float, float, float, float]:

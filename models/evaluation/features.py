@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.evaluation.findings import Backbone
+from models.evaluation.space import SIDE, name_of, reduced
 from models.generator import PIXEL_MAX, from_pixels
 from models.spec import ImageShape
 
@@ -20,6 +21,8 @@ Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
 BATCH: Final = 256
+BATCH_BYTES: Final = 64 << 20
+"""Of the pixels of a batch that is averaged down: of large images it has fewer."""
 
 
 class FeatureExtractor(Protocol):
@@ -36,35 +39,29 @@ class FeatureExtractor(Protocol):
 class PixelFeatures:
     """The pixels themselves, (0, 1), averaged down to at most `side` a side."""
 
-    def __init__(self, image: ImageShape, side: int = 32) -> None:
+    def __init__(self, image: ImageShape, side: int = SIDE) -> None:
         self.shape = reduced(image, side)
+        self.batch = max(1, min(BATCH, BATCH_BYTES // image.bytes))
         height, width = self.shape.height, self.shape.width
         self.backbone = Backbone(
-            name=f"pixels {height}x{width}",
+            name=name_of(self.shape),
             sha256=hashlib.sha256(f"pixels {height} {width}".encode()).hexdigest(),
             size=self.shape.bytes,
             note="averaged down" if self.shape != image else "",
         )
 
     def features(self, images: Pixels) -> Features:
-        return in_batches(images, lambda batch: resized(batch, self.shape).flatten(1))
+        return in_batches(images, lambda batch: resized(batch, self.shape).flatten(1), self.batch)
 
     def levels(self, images: Pixels) -> Pixels:
         """The same as uint8 [N, D], 0 ... 255: a quarter of the memory."""
         if images.shape[1:3] == (self.shape.height, self.shape.width):
             return images.reshape(len(images), -1)
         parts = [
-            np.rint(self.features(images[start : start + BATCH]) * PIXEL_MAX).astype(np.uint8)
-            for start in range(0, len(images), BATCH)
+            np.rint(self.features(images[start : start + self.batch]) * PIXEL_MAX).astype(np.uint8)
+            for start in range(0, len(images), self.batch)
         ]
         return np.concatenate(parts)
-
-
-def reduced(image: ImageShape, side: int) -> ImageShape:
-    """The size of an image scaled down, as a whole, to at most `side` a side."""
-    scale = min(1.0, side / max(image.height, image.width))
-    height, width = max(1, round(image.height * scale)), max(1, round(image.width * scale))
-    return image.model_copy(update={"height": height, "width": width})
 
 
 def resized(images: Tensor, shape: ImageShape) -> Tensor:

@@ -20,8 +20,9 @@ from models.checkpoint import load_classifier, save_classifier
 from models.classifier import Classifier
 from models.classifier_spec import ClassifierSpec
 from models.corpus.corpus import Corpus
-from models.evaluation.features import Features, Pixels, in_batches, reduced, resized
+from models.evaluation.features import Features, Pixels, in_batches, resized
 from models.evaluation.findings import Backbone
+from models.evaluation.space import reduced
 from models.files import CLASSIFIER_FILE, WEIGHTS_FILE, read_classifier_spec
 from models.generator import PIXEL_MAX
 from models.spec import ImageShape, Weights

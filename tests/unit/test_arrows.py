@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "jobs": {"checks", "datasets", "catalogue", "db", "quality", "storage"} | FOUNDATION,
     "recipes": {"jobs"} | FOUNDATION,
     "webhooks": {"db", "jobs"} | FOUNDATION,
-    "engine": {"jobs.plan", "jobs.transforms"} | FOUNDATION,
+    "engine": {"checks", "jobs.plan", "jobs.transforms"} | FOUNDATION,
     "wire": FOUNDATION,
     "imports": {"datasets", "storage", "wire"} | FOUNDATION,
     "runs": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,12 @@ from typer.testing import Result
 from app.cli.checks import add_checks
 from app.client_types import JobRequest
 from app.jobs.asked_checks import options_of
-from tests.builders import planned
+from app.jobs.asked_copies import RealImages
+from app.jobs.merge import PlannedMerge
+from app.jobs.plan import Plan
+from app.jobs.request import JobRequest as JobRequestModel
+from app.jobs.request import make_plan
+from tests.builders import limits, planned, spec
 from tests.fake_service import FakeService
 
 Run = Callable[..., Result]
@@ -73,6 +79,35 @@ def test_the_command_of_a_report_asks_for_the_same_checks() -> None:
     assert words[::2] == ["--check"] * 3
     again = {"model": "maker", "samples_per_class": 3, "checks": written(*words[1::2])}
     assert planned(again).checks == plan.checks
+
+
+def of_copies(copies: str | None, percentile: float | None) -> Any:
+    request = JobRequest()
+    add_checks(request, ["contrast=0.1.."], copies, percentile)
+    return request["checks"]
+
+
+def test_copies_are_a_check() -> None:
+    assert of_copies("shop", 2.5)["copies"] == {"dataset": "shop", "percentile": 2.5}
+    assert of_copies("shop", None)["copies"] == {"dataset": "shop"}
+    with pytest.raises(typer.BadParameter, match="--copies DATASET"):
+        of_copies(None, 1)
+
+
+def test_the_command_of_a_report_asks_for_the_same_copies() -> None:
+    counts: dict[Any, dict[str, int]] = {"train": {"bag": 9}, "test": {"bag": 3}}
+    shop = RealImages(PlannedMerge("shop", "ab" * 32, "", "", counts))
+    body = {"model": "maker", "samples_per_class": {"bag": 3}}
+    asked = JobRequestModel.model_validate(body | {"checks": of_copies("shop", 2.5)})
+    plan = make_plan(asked, [spec()], 7, limits(), real=shop)
+    words = options_of(plan.checks)
+    assert words[2:] == ["--copies", "shop", "--copies-percentile", "2.5"]
+    again = json.loads(json.dumps(plan.to_json()))
+    assert Plan.from_json(again) == plan
+    frozen = again["checks"]["copies"] | {"limits": {"threshold": 0.5, "usual": [1.0] * 10}}
+    later = Plan.from_json(again | {"checks": again["checks"] | {"copies": frozen}})
+    assert later.checks != plan.checks
+    assert later.identifier == plan.identifier
 
 
 def test_generate_sends_them(run: Run, known: FakeService) -> None:

@@ -8,9 +8,10 @@ import pytest
 from models.corpus.corpus import Corpus
 from models.errors import DatasetError
 from models.evaluation.balance import balance
-from models.evaluation.copies import Side, Space, copies, weighted_quantiles
+from models.evaluation.copies import Side, Space, copies
 from models.evaluation.findings import Copies
 from models.evaluation.matching import in_words_of, match, thinned
+from models.evaluation.nearness import weighted_quantiles
 from models.evaluation.sides import take_sides
 from models.evaluation.verdict import excess_of, is_copied
 

@@ -25,16 +25,15 @@ def pytest_configure() -> None:
     repeat_products()  # as a worker does
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests of one file stay together, as do all that talk to the same server.
 
-    They begin in the order in which they are found, the fault tests first: they take longest.
+    They begin in the order in which they are found, the fault tests first: they take longest. xdist
+    reads the groups before any `pytest_collection_modifyitems` of a conftest.py runs.
     """
-    for item in items:
-        group = _group(item)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+    group = _group(item)
+    if group is not None:
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _group(item: pytest.Item) -> str | None:

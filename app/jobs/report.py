@@ -18,13 +18,14 @@ from app.datasets.manifest import Manifest, Transaction
 from app.db.session import now
 from app.db.tables import Job
 from app.errors import SynthloomError
+from app.jobs.again import again_of, request_of
 from app.jobs.asked_report import AskedReport
 from app.jobs.lifecycle import StoredArchive, StoredReport
 from app.jobs.looked_at import LookedAt, look_at
 from app.jobs.plan import Plan
 from app.jobs.report_cost import cost_of, work_of
 from app.jobs.report_parts import (
-    again_of,
+    class_names,
     job_part,
     model_parts,
     verdict_of,
@@ -189,9 +190,11 @@ def _assembled(
     job, plan, evaluation = finished.job, finished.plan, evaluated.evaluation
     with transaction() as session:
         models = model_parts(session, job, plan)
+        names = class_names(session, job, plan)
         work = work_of(session, job)
         moment = now(session)
-    part = job_part(job, plan, finished.delivered, work, finished.archives, looked_at)
+    request = request_of(job, plan, names)
+    part = job_part(job, plan, finished.delivered, work, finished.archives, looked_at, request)
     asked = AskedReport.model_validate(job.report_asked) if job.report_asked else None
     every = _merged(asked, figures, evaluated)
     gate = judge([read_condition(text) for text in job.gate or ()], every)
@@ -212,7 +215,7 @@ def _assembled(
         evaluation_reason=_why_not(job, evaluated),
         cost=cost_of(job, work, finished.archives, measured),
         environment={f"worker {n}": e for n, e in enumerate(work.environments, 1)},
-        again=again_of(job, plan),
+        again=again_of(plan, names, request),
     )
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from app import catalogue
 from app.db.tables import Job, Model
-from app.jobs.asked_checks import asked_again, options_of
+from app.jobs.asked_checks import asked_again
 from app.jobs.copy_guard import copy_guard
-from app.jobs.encoding import PNG, Jpeg, Webp
 from app.jobs.lifecycle import StoredArchive
 from app.jobs.plan import Plan, PlannedModel
 from app.jobs.report_cost import Work
@@ -37,8 +33,9 @@ def job_part(
     work: Work,
     archives: Sequence[StoredArchive],
     looked_at: int,
+    request: Mapping[str, JsonValue],
 ) -> JobPart:
-    """delivered: cell of the plan → samples that are in the dataset."""
+    """delivered: cell of the plan → samples that are in the dataset; request: the job's, again."""
     there = [0] * len(plan.classes)
     for cell, count in delivered.items():
         there[plan.cells[cell].label] += count
@@ -67,7 +64,7 @@ def job_part(
         ),
         created=job.created_at,
         started=job.started_at,
-        request=request_of(job, plan),
+        request=dict(request),
     )
 
 
@@ -96,70 +93,6 @@ def _merged_with(plan: Plan) -> RealPart | None:
     )
 
 
-def request_of(job: Job, plan: Plan) -> dict[str, JsonValue]:
-    """A request that gives the same plan: models pinned by version, the seed given."""
-    request: dict[str, Any] = {
-        "models": [{"model": model.ref, "weight": model.weight} for model in plan.models],
-    }
-    if plan.cells[0].condition < 0 and plan.labelled_by is None:
-        request["samples"] = plan.samples
-    else:
-        request["samples_per_class"] = plan.samples_per_class
-    if plan.labelled_by is not None:
-        request["labelled_by"] = {
-            "classifier": plan.labelled_by.ref,
-            "min_confidence": plan.labelled_by.min_confidence,
-        }
-    if plan.transforms:
-        request["transforms"] = [each.model_dump(mode="json") for each in plan.transforms]
-    if plan.variants > 1:
-        request["variants"] = plan.variants
-    if plan.merge is not None:
-        request["merge_with"] = plan.merge.name
-    if plan.checks is not None:
-        request["checks"] = asked_again(plan.checks)
-    request["seed"] = plan.seed
-    if plan.encoding != PNG:
-        request["encoding"] = plan.encoding.model_dump()
-    if not plan.marks:
-        request["marked"] = False
-    if plan.c2pa:
-        request["c2pa"] = True
-    request["formats"] = list(job.formats)
-    if job.report_asked is not None:
-        request["report"] = job.report_asked
-    if job.gate:
-        request["gate"] = list(job.gate)
-    return request
-
-
-def again_of(job: Job, plan: Plan) -> tuple[str, ...]:
-    """How to make it again: a command where one can say it, and a request."""
-    body = json.dumps(request_of(job, plan), indent=2, ensure_ascii=False)
-    request = f"POST /v1/jobs\nContent-Type: application/json\n\n{body}"
-    return (request,) if len(plan.models) > 1 or plan.transforms else (_command(plan), request)
-
-
-def _command(plan: Plan) -> str:
-    words = ["synthloom", "generate", plan.models[0].ref]
-    if plan.cells[0].condition < 0 and plan.labelled_by is None:
-        words += ["--samples", str(plan.samples)]
-    else:
-        for name, count in plan.samples_per_class.items():
-            words += ["--class", f"{name}={count}"]
-    if plan.labelled_by is not None:
-        words += ["--labelled-by", plan.labelled_by.ref]
-        words += ["--min-confidence", f"{plan.labelled_by.min_confidence:g}"]
-    if plan.merge is not None:
-        words += ["--merge", plan.merge.name]
-    words += [*options_of(plan.checks), "--seed", str(plan.seed)]
-    if plan.encoding != PNG:
-        words += ["--encoding", plan.encoding.format]
-    if isinstance(plan.encoding, Jpeg | Webp) and plan.encoding.quality is not None:
-        words += ["--quality", str(plan.encoding.quality)]
-    return shlex.join([*words, "--out", "dataset"])
-
-
 def model_parts(session: Session, job: Job, plan: Plan) -> tuple[ModelPart, ...]:
     """The models of a job as they are registered; one that was deleted since, by its plan alone."""
     weights = sum(model.weight for model in plan.models)
@@ -171,6 +104,12 @@ def model_parts(session: Session, job: Job, plan: Plan) -> tuple[ModelPart, ...]
         )
         for planned in plan.models
     )
+
+
+def class_names(session: Session, job: Job, plan: Plan) -> dict[str, Sequence[str]]:
+    """SHA-256 of each model of a job that is registered → the names of the classes it takes."""
+    rows = [catalogue.by_content(session, job.tenant_id, model.sha256) for model in plan.models]
+    return {row.sha256: catalogue.spec_of(row).classes for row in rows if row is not None}
 
 
 def _model_part(planned: PlannedModel, weight: float, row: Model | None) -> ModelPart:

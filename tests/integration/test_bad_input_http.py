@@ -289,6 +289,7 @@ def test_before_anything_is_stored(service: Service) -> None:
         "samples": [],
         "next": None,
         "refused": {},
+        "copies": None,
     }
     assert service.client.get(f"{url}/manifest.ndjson").content == b""
 

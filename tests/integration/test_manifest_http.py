@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 PARQUET = "application/vnd.apache.parquet"
 Job = dict[str, Any]
-NOTHING: dict[str, Any] = {"samples": [], "next": None, "refused": {}}
+NOTHING: dict[str, Any] = {"samples": [], "next": None, "refused": {}, "copies": None}
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 255, 1000])

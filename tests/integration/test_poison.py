@@ -23,7 +23,7 @@ PICTURES = np.random.default_rng(5).integers(0, 256, (60, 28, 28, 1)).astype(np.
 STEPS: dict[str, tuple[object, str, str]] = {
     "shard": (FakeEngine, "submit", "Shard 0 was begun"),
     "comparison": (comparing, "repeated", "Comparing the shards was begun"),
-    "last step": (finalize, "write_imagefolder", "Building the archives was begun"),
+    "last step": (finalize, "build_archive", "Building the archives was begun"),
 }
 
 

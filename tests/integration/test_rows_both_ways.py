@@ -162,7 +162,7 @@ def test_a_cancelled_job_leaves_neither_rows_nor_files(service: Service, rows_in
         assert not [key for key in worker.files() if job.id in key]
     assert rows_in_database(service, job) == 0
     page = service.client.get(f"/v1/jobs/{job.id}/manifest")
-    assert page.json() == {"samples": [], "next": None, "refused": {}}
+    assert page.json() == {"samples": [], "next": None, "refused": {}, "copies": None}
     with service.database.connect() as connection:
         named = sa.select(Shard).where(Shard.job_number == job.number, Shard.rows_key.is_not(None))
         assert connection.execute(named).all() == []

@@ -14,7 +14,7 @@ from models.generator import Generator
 PIECE_BYTES = 8 << 20
 """Of the largest activation of a piece. It stays below what the heap hands back to the system
 after each use (`app.engine.memory`): every page of such a block costs the kernel a fault and 4 KiB
-of zeros, again and again, a fifth of the time of a small convolutional generator."""
+of zeros, again and again, a sixth of the time of a small convolutional generator."""
 SMALLEST_PIECE = 2
 
 

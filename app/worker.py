@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, wait_fixed
 
-from app import catalogue, deletion
+from app import catalogue, deletion, workflows
 from app.datasets.signing import signing_of
 from app.db.migrate import check
 from app.db.session import connection_name, create_engine, now, transaction
@@ -43,35 +43,19 @@ from app.jobs import sweep
 from app.jobs.dispatch import (
     APPLICATION,
     APPLICATION_VERSION,
-    CARRY_OUT_RUN,
-    COMPARE_SHARDS,
-    DELIVER_WEBHOOK,
-    FINALIZE_JOB,
-    QUEUE,
-    RUN_SHARD,
-    RUNS_QUEUE,
     SERIALIZER,
     WEBHOOKS_QUEUE,
     Dispatcher,
 )
 from app.jobs.encoded import Change
+from app.jobs.lost import LostWork
 from app.jobs.plan import Plan
 from app.jobs.transforms import transforms_of
-from app.jobs.work import (
-    CommitStep,
-    JobEngine,
-    WorkerContext,
-    compare_job,
-    finalize_job,
-    guarded,
-    run_shard,
-)
+from app.jobs.work import CommitStep, JobEngine, WorkerContext
 from app.runs.job_evaluation import evaluate_job
 from app.runs.sweep import remove_orphans, sweep_ended_runs
-from app.runs.work import carry_out
 from app.settings import Settings
 from app.storage import LocalStorage
-from app.webhooks.delivery import deliver
 from app.wire import Drawn, Transforming, Tried
 from models.checkpoint import load, load_classifier
 from models.classifier import Classifier
@@ -89,34 +73,8 @@ BROKEN_DEVICE_EXIT_CODE = 75
 SWITCH_SECONDS = 0.0005
 """How long another thread may keep the interpreter from the one that feeds the device, which needs
 it between any two operations; Python's 5 ms are longer than a whole batch of a small network."""
-RUNS_POLL_SECONDS = 0.5
-"""Least time between two looks for a training or an evaluation, which take minutes."""
-WEBHOOKS_AT_A_TIME = 4
-"""Of one worker. Each waits for its receiver only."""
 LEAVE_SECONDS = 10.0
 """How long a stopping process waits for its shards and runs to notice."""
-
-
-def _register_workflows(context: WorkerContext, try_model: Try) -> None:
-    @DBOS.workflow(name=RUN_SHARD)
-    def _run_shard(job_number: int, index: int) -> None:
-        guarded(context, job_number, lambda: run_shard(context, job_number, index))
-
-    @DBOS.workflow(name=COMPARE_SHARDS)
-    def _compare_shards(job_number: int, earlier: int) -> None:
-        guarded(context, job_number, lambda: compare_job(context, job_number, earlier))
-
-    @DBOS.workflow(name=FINALIZE_JOB)
-    def _finalize_job(job_number: int) -> None:
-        guarded(context, job_number, lambda: finalize_job(context, job_number))
-
-    @DBOS.workflow(name=CARRY_OUT_RUN)
-    def _carry_out_run(run_number: int) -> None:
-        carry_out(context, try_model, run_number)
-
-    @DBOS.workflow(name=DELIVER_WEBHOOK)
-    def _deliver_webhook(job_number: int, attempt: int) -> None:
-        deliver(context, job_number, attempt)
 
 
 def _commit_step(settings: Settings, database: sa.Engine) -> CommitStep:
@@ -273,30 +231,8 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     )
     door.start()
     announce(context, door)
-    _register_workflows(context, try_model)
-    DBOS.listen_queues([QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE])
-    DBOS.launch()
-    _patient(settings)(
-        DBOS.register_queue,
-        QUEUE,
-        worker_concurrency=settings.shard_concurrency,
-        partition_worker_concurrency=settings.shard_concurrency,
-        polling_interval_sec=settings.poll_seconds,
-    )
-    _patient(settings)(
-        DBOS.register_queue,
-        RUNS_QUEUE,
-        worker_concurrency=1,
-        partition_worker_concurrency=1,
-        polling_interval_sec=max(settings.poll_seconds, RUNS_POLL_SECONDS),
-    )
-    _patient(settings)(
-        DBOS.register_queue,
-        WEBHOOKS_QUEUE,
-        worker_concurrency=WEBHOOKS_AT_A_TIME,
-        partition_worker_concurrency=WEBHOOKS_AT_A_TIME,
-        polling_interval_sec=max(settings.poll_seconds, RUNS_POLL_SECONDS),
-    )
+    workflows.register(context, try_model)
+    workflows.listen(settings, _patient(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: context.stopping.set())
     log.info("worker %s runs on %s", worker_id, context.engine.environment["device"])
@@ -317,11 +253,16 @@ def _leave_broken_device(error: BaseException) -> None:
 
 def _housekeep(context: WorkerContext, door: GenerationServer) -> None:
     next_orphans, left_models = 0.0, deletion.LeftFiles()
+    lost = LostWork(context.settings.lease_seconds)
     while not context.stopping.is_set():
         try:
             _say_alive(context, door)
+            running = context.dispatcher.running()
             sweep.take_over_silent_workers(
-                context.transaction, context.dispatcher, context.settings.lease_seconds
+                context.transaction, context.dispatcher, running, context.settings.lease_seconds
+            )
+            lost.run_again(
+                context.dispatcher, running.get(context.worker_id, {}), context.in_hand()
             )
             sweep.sweep_ended_jobs(context.transaction, context.dispatcher, context.storage)
             context.dispatcher.forget_ended(WEBHOOKS_QUEUE)

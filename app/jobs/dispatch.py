@@ -6,6 +6,8 @@ remembers which workflow has to run. Workflows are named here and written in `ap
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy.orm import Session
@@ -23,8 +25,12 @@ COMPARE_SHARDS = "compare_shards"
 FINALIZE_JOB = "finalize_job"
 WEBHOOKS_QUEUE = "webhooks"
 """Of their own, so that a slow receiver takes no shard's place."""
+QUEUES = (QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE)
 CARRY_OUT_RUN = "carry_out_run"
 DELIVER_WEBHOOK = "deliver_webhook"
+
+Running = Mapping[str, Mapping[str, Sequence[str]]]
+"""Worker id → queue → workflows."""
 
 _PAGE = 1_000
 _UNFINISHED = ("PENDING", "ENQUEUED")
@@ -97,21 +103,22 @@ class Dispatcher:
         if ended:
             self._client.delete_workflows([workflow.workflow_id for workflow in ended])
 
-    def running(self, queue: str = QUEUE) -> dict[str, list[str]]:
-        """Worker id → workflows of a queue that the engine believes it is running."""
-        found: dict[str, list[str]] = {}
+    def running(self) -> Running:
+        """Worker id → queue → workflows of it that the engine believes the worker is running."""
+        found: dict[str, dict[str, list[str]]] = {}
         for workflow in self._client.list_workflows(
-            status="PENDING", queue_name=queue, load_input=False, load_output=False
+            status="PENDING", queue_name=list(QUEUES), load_input=False, load_output=False
         ):
-            found.setdefault(workflow.executor_id or "", []).append(workflow.workflow_id)
+            of_worker = found.setdefault(workflow.executor_id or "", {})
+            of_worker.setdefault(workflow.queue_name or QUEUE, []).append(workflow.workflow_id)
         return found
 
-    def run_again(self, workflow_ids: list[str], queue: str = QUEUE) -> None:
-        """Queue again what a silent worker was running.
+    def run_again(self, workflow_ids: Sequence[str], queue: str = QUEUE) -> None:
+        """Queue again what a worker was running that is silent, or that has lost it.
 
         Should the worker be only slow, its commits are refused: a wrong suspicion costs work.
         """
-        self._client.resume_workflows(workflow_ids, queue_name=queue)
+        self._client.resume_workflows(list(workflow_ids), queue_name=queue)
 
     def forget(self, job_id: str) -> bool:
         """Delete the engine's rows of a job that has ended; it keeps them for ever otherwise.

@@ -22,7 +22,7 @@ from app.db.tables import (
     Shard,
     Worker,
 )
-from app.jobs.dispatch import QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE, Dispatcher
+from app.jobs.dispatch import Dispatcher, Running
 from app.storage import LocalStorage
 
 Transaction = Callable[[], AbstractContextManager[Session]]
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 
 def take_over_silent_workers(
-    transaction: Transaction, dispatcher: Dispatcher, lease_seconds: float
+    transaction: Transaction, dispatcher: Dispatcher, running: Running, lease_seconds: float
 ) -> list[str]:
     """Queue again what workers that stopped their heartbeat were running; returns their ids.
 
-    A worker writes its first heartbeat before it takes work, so one without any is gone too. What
-    they have locked is set free first, where the database can do that.
+    A worker writes its first heartbeat before it takes work, so one without any is gone too, if
+    `running` was read before. What they have locked is set free first, where the database can do
+    that.
     """
-    running = {queue: dispatcher.running(queue) for queue in (QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE)}
     with transaction() as session:
         deadline = now(session) - timedelta(seconds=lease_seconds)
         late = session.execute(sa.select(Worker.id, Worker.pid).where(Worker.seen_at < deadline))
@@ -45,14 +45,15 @@ def take_over_silent_workers(
         session.execute(sa.delete(Worker).where(Worker.seen_at < deadline))
         alive = set(session.execute(sa.select(Worker.id)).scalars())
     silent: list[str] = []
-    for queue, of_workers in running.items():
-        for worker_id, workflows in of_workers.items():
-            if worker_id not in alive:
-                log.warning(
-                    "worker %s is silent; %d of its %s run again", worker_id, len(workflows), queue
-                )
-                dispatcher.run_again(workflows, queue)
-                silent.append(worker_id)
+    for worker_id, taken in running.items():
+        if worker_id in alive:
+            continue
+        for queue, workflows in taken.items():
+            log.warning(
+                "worker %s is silent; %d of its %s run again", worker_id, len(workflows), queue
+            )
+            dispatcher.run_again(workflows, queue)
+        silent.append(worker_id)
     return silent
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
@@ -98,24 +99,30 @@ class WorkerContext:
     originals: LoadOriginals = no_originals
     stopping: threading.Event = field(default_factory=threading.Event)
     _idle: threading.Condition = field(default_factory=threading.Condition)
-    _running: int = 0
+    _in_hand: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Counts a piece of work that a stopping process should let end."""
+    def busy(self, workflow_id: str) -> Iterator[None]:
+        """Keeps note of a piece of work, which a stopping process should let end."""
         with self._idle:
-            self._running += 1
+            self._in_hand[workflow_id] += 1
         try:
             yield
         finally:
             with self._idle:
-                self._running -= 1
+                self._in_hand[workflow_id] -= 1
+                self._in_hand += Counter()  # forgets what is at zero
                 self._idle.notify_all()
+
+    def in_hand(self) -> frozenset[str]:
+        """The workflows that are being run."""
+        with self._idle:
+            return frozenset(self._in_hand)
 
     def wait_until_idle(self, seconds: float) -> bool:
         """Wait for running work to notice that the process stops. False: it did not in time."""
         with self._idle:
-            return self._idle.wait_for(lambda: not self._running, seconds)
+            return self._idle.wait_for(lambda: not self._in_hand, seconds)
 
     def transaction(self) -> AbstractContextManager[Session]:
         """A session on the worker's database."""
@@ -265,15 +272,14 @@ def guarded(context: WorkerContext, job_number: int, work: Callable[[], None]) -
     A database that is away, or too full to note the problem, is no fault of the job: the work
     is tried again until it is back.
     """
-    with context.busy():
-        while True:
-            try:
-                _attempt(context, job_number, work)
-                return
-            except SynthloomError as error:
-                log.warning("job %d waits: %s", job_number, error.detail, exc_info=error.__cause__)
-                if context.stopping.wait(DATABASE_PAUSE_SECONDS):
-                    raise WorkerStoppingError from None
+    while True:
+        try:
+            _attempt(context, job_number, work)
+            return
+        except SynthloomError as error:
+            log.warning("job %d waits: %s", job_number, error.detail, exc_info=error.__cause__)
+            if context.stopping.wait(DATABASE_PAUSE_SECONDS):
+                raise WorkerStoppingError from None
 
 
 def _attempt(context: WorkerContext, job_number: int, work: Callable[[], None]) -> None:

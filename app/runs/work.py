@@ -51,11 +51,10 @@ def carry_out(context: WorkerContext, try_model: Try, number: int) -> None:
 
     Raises WorkerStoppingError when the worker stops: another one goes on.
     """
-    with context.busy():
-        while True:
-            lease = _patiently(context, partial(_begin, context, number))
-            if lease is None or not _attempt(context, try_model, lease):
-                return
+    while True:
+        lease = _patiently(context, partial(_begin, context, number))
+        if lease is None or not _attempt(context, try_model, lease):
+            return
 
 
 def _begin(context: WorkerContext, number: int) -> Lease | None:

@@ -46,12 +46,11 @@ def deliver(context: WorkerContext, job_number: int, attempt: int) -> None:
 
     Raises WorkerStoppingError when the worker stops while the database is away.
     """
-    with context.busy():
-        message = _patiently(context, lambda session: _message(session, job_number, attempt))
-        if message is None:
-            return
-        outcome = _sent(context, message)
-        _patiently(context, lambda session: _note(context, session, job_number, attempt, outcome))
+    message = _patiently(context, lambda session: _message(session, job_number, attempt))
+    if message is None:
+        return
+    outcome = _sent(context, message)
+    _patiently(context, lambda session: _note(context, session, job_number, attempt, outcome))
 
 
 def pause_seconds(base: float, attempt: int) -> float:

@@ -45,11 +45,12 @@ ARROWS: dict[str, set[str]] = {
     }
     | FOUNDATION,
     "generation_server": {"jobs", "wire"} | FOUNDATION,
+    "workflows": {"jobs", "runs", "webhooks", "generation_server"} | FOUNDATION,
     "worker": {
         "datasets",
         "jobs",
         "runs",
-        "webhooks",
+        "workflows",
         "engine",
         "catalogue",
         "deletion",

@@ -64,6 +64,7 @@ class Run(Answer):
     progress: RunProgress
     attempts: int = 0
     worker: str | None = None
+    webhook: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
     created: datetime
     started: datetime | None = None

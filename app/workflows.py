@@ -5,10 +5,12 @@ from __future__ import annotations
 from dbos import DBOS
 from tenacity import Retrying
 
+from app.db.tables import Job, Run
 from app.generation_server import Try
 from app.jobs.dispatch import (
     CARRY_OUT_RUN,
     COMPARE_SHARDS,
+    DELIVER_RUN_WEBHOOK,
     DELIVER_WEBHOOK,
     FINALIZE_JOB,
     QUEUE,
@@ -54,7 +56,12 @@ def register(context: WorkerContext, try_model: Try) -> None:
     @DBOS.workflow(name=DELIVER_WEBHOOK)
     def _deliver_webhook(job_number: int, attempt: int) -> None:
         with context.busy(_workflow_id()):
-            deliver(context, job_number, attempt)
+            deliver(context, Job, job_number, attempt)
+
+    @DBOS.workflow(name=DELIVER_RUN_WEBHOOK)
+    def _deliver_run_webhook(run_number: int, attempt: int) -> None:
+        with context.busy(_workflow_id()):
+            deliver(context, Run, run_number, attempt)
 
 
 def listen(settings: Settings, patient: Retrying) -> None:

@@ -80,13 +80,14 @@ class LocalRuns:
         """An attempt of another worker."""
         with self.context.transaction() as session:
             attempts = self.context.settings.run_attempts
-            return lifecycle.begin(session, run.number, worker, attempts)
+            dispatcher = self.context.dispatcher
+            return lifecycle.begin(session, dispatcher, run.number, worker, attempts)
 
     def cancel(self, run: Run) -> None:
         """By its owner."""
         with self.context.transaction() as session:
             found = session.execute(sa.select(Run).where(Run.number == run.number)).scalar_one()
-            lifecycle.cancel(session, found)
+            lifecycle.cancel(session, self.context.dispatcher, found)
 
     def now(self, run: Run) -> Run:
         """The run as it is."""

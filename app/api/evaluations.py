@@ -84,7 +84,7 @@ def cancel_evaluation(services: Provided, tenant: Tenant, evaluation_id: str) ->
     """End an evaluation; what it has measured is discarded. Again changes nothing."""
     with services.transaction() as session:
         run = find_run(session, tenant, RunKind.EVALUATION, evaluation_id)
-        lifecycle.cancel(session, run)
+        lifecycle.cancel(session, services.dispatcher, run)
         return evaluation_view(run)
 
 

@@ -97,7 +97,7 @@ class ReportView(BaseModel):
 
 
 class WebhookView(BaseModel):
-    """Who is told of the end of a job, and what came of it.
+    """Who is told of the end of a job or a run, and what came of it.
 
     last_status: HTTP status of the last attempt; None where it brought no answer, and
     `last_error` says why. given_up: there will be no further attempt.

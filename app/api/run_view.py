@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from app.api.job_view import WebhookView
 from app.db.tables import Run
 
 
@@ -37,6 +38,7 @@ class RunView(BaseModel):
     attempts: int
     """How often it was begun: more than once when a process or a worker ended on the way."""
     worker: str | None
+    webhook: WebhookView | None
     problem: dict[str, Any] | None
     created: datetime
     started: datetime | None
@@ -161,6 +163,7 @@ def _common(run: Run) -> dict[str, Any]:
         "progress": RunProgress(**known),
         "attempts": run.attempts,
         "worker": run.worker_id,
+        "webhook": WebhookView(**run.webhook) if run.webhook else None,
         "problem": run.problem,
         "created": run.created_at,
         "started": run.started_at,

@@ -21,7 +21,9 @@ from app.db.session import storable
 from app.db.tables import TERMINAL_RUN, Run, RunKind
 from app.deletion import hold
 from app.errors import IdempotencyKeyReusedError, NotFoundError
+from app.jobs.webhook import check_place
 from app.runs import lifecycle
+from app.runs.request import EvaluationRequest, TrainingRequest
 
 PLURAL = {RunKind.TRAINING: "trainings", RunKind.EVALUATION: "evaluations"}
 
@@ -40,7 +42,12 @@ Make = Callable[[Session], Order]
 
 
 def submitted(
-    services: Services, tenant: str, kind: RunKind, body: BaseModel, key: str | None, make: Make
+    services: Services,
+    tenant: str,
+    kind: RunKind,
+    body: TrainingRequest | EvaluationRequest,
+    key: str | None,
+    make: Make,
 ) -> tuple[Run, bool]:
     """The new run; or, and True, the one of another request that had the same key first."""
     key = checked_key(key)
@@ -48,8 +55,10 @@ def submitted(
     known = _replay(services, tenant, key, fingerprint)
     if known is not None:
         return known, True
+    check_place(body.webhook, services.settings.webhook_private_addresses)
+    told = body.webhook.url if body.webhook else None
     try:
-        return _submit(services, tenant, kind, make, key, fingerprint), False
+        return _submit(services, tenant, kind, make, key, fingerprint, told), False
     except IntegrityError:
         known = _replay(services, tenant, key, fingerprint)
         if known is None:
@@ -103,7 +112,13 @@ def accepted(response: Response, run: Run, replayed: bool, url: str) -> None:
 
 
 def _submit(
-    services: Services, tenant: str, kind: RunKind, make: Make, key: str | None, fingerprint: str
+    services: Services,
+    tenant: str,
+    kind: RunKind,
+    make: Make,
+    key: str | None,
+    fingerprint: str,
+    webhook: str | None,
 ) -> Run:
     with services.transaction() as session:
         order = make(session)
@@ -116,6 +131,7 @@ def _submit(
             needs=[*order.datasets, *order.models],
             fingerprint=fingerprint,
             idempotency_key=key,
+            webhook=webhook,
         )
         # The run first, then what it needs: whichever of a submission and a deletion comes first,
         # no run lacks its data. See `app/deletion.py`.

@@ -99,7 +99,7 @@ def cancel_training(services: Provided, tenant: Tenant, training_id: str) -> Tra
     """End a training; what it has learnt is discarded. Again changes nothing."""
     with services.transaction() as session:
         run = find_run(session, tenant, RunKind.TRAINING, training_id)
-        lifecycle.cancel(session, run)
+        lifecycle.cancel(session, services.dispatcher, run)
         return training_view(run)
 
 

@@ -48,6 +48,12 @@ KeyOption = Annotated[
         help="Key of the service; better given by the environment variable.",
     ),
 ]
+WebhookOption = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook", metavar="URL", help="Who is told of the end of it, by a running service."
+    ),
+]
 
 
 @dataclass(frozen=True)

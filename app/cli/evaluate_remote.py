@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from app.cli.connection import KeyOption, ServerOption, Whereabouts, connected
+from app.cli.connection import KeyOption, ServerOption, WebhookOption, Whereabouts, connected
 from app.cli.failures import CommandError, ExitCode
 from app.cli.real_data import dataset_for
 from app.cli.runs import followed
@@ -23,7 +23,7 @@ JOB_PREFIX, DATASET_PREFIX = "job_", "ds_"
 
 
 def or_by_service(local: Callable[..., None]) -> Callable[..., None]:
-    """The command, with `--server` and `--api-key` beside its own options."""
+    """The command, with `--server`, `--api-key` and `--webhook` beside its own options."""
     hints = get_type_hints(local, include_extras=True)
     signature = inspect.signature(local)
     own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
@@ -31,12 +31,14 @@ def or_by_service(local: Callable[..., None]) -> Callable[..., None]:
 
     def evaluate(**given: Any) -> None:
         where = Whereabouts(given.pop("server"), None, given.pop("api_key"))
+        webhook = given.pop("webhook")
         if where.server is None:
+            _refuse_webhook(webhook)
             local(**given)
             return
         _refuse_local_options(given, {p.name: p.default for p in own})
         with connected(where) as client:
-            _measured(client, **given)
+            _measured(client, webhook=webhook, **given)
 
     parameters = [*own, *added]
     evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -48,7 +50,9 @@ def or_by_service(local: Callable[..., None]) -> Callable[..., None]:
     return evaluate
 
 
-def _service_options(server: ServerOption = None, api_key: KeyOption = None) -> None:
+def _service_options(
+    server: ServerOption = None, api_key: KeyOption = None, webhook: WebhookOption = None
+) -> None:
     """Only its signature is used."""
 
 
@@ -85,6 +89,7 @@ def _request(
     minutes: float | None,
     gate: list[str] | None,
     seed: int,
+    webhook: str | None,
     **_: Any,
 ) -> dict[str, Any]:
     options = {"lift": lift, "backbone": backbone, "seed": seed, "minutes": minutes}
@@ -93,6 +98,7 @@ def _request(
         "against": dataset_for(client, against),
         "options": {name: value for name, value in options.items() if value is not None},
         "gate": gate or [],
+        "webhook": {"url": webhook} if webhook else None,
     }
 
 
@@ -102,6 +108,15 @@ def _subject(client: Client, subject: str, samples_per_class: int, seed: int) ->
     if subject.startswith(JOB_PREFIX):
         return {"job": subject}
     return {"model": subject, "samples_per_class": samples_per_class, "seed": seed}
+
+
+def _refuse_webhook(webhook: str | None) -> None:
+    if webhook is not None:
+        raise CommandError(
+            "--webhook is for an evaluation by a service: name it with --server, or leave "
+            "--webhook out.",
+            ExitCode.USAGE,
+        )
 
 
 def _refuse_local_options(given: dict[str, Any], defaults: dict[str, Any]) -> None:

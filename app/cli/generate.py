@@ -31,7 +31,14 @@ from app.cli.asking import (
     request_of,
 )
 from app.cli.checks import CheckOption, CopiesOption, PercentileOption, add_checks
-from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts, connected
+from app.cli.connection import (
+    DataOption,
+    KeyOption,
+    ServerOption,
+    WebhookOption,
+    Whereabouts,
+    connected,
+)
 from app.cli.delivery import Delivery, checked_target, deliver
 from app.cli.job_reports import (
     AgainstOption,
@@ -60,12 +67,6 @@ KeepArchiveOption = Annotated[
 ]
 C2paOption = Annotated[
     bool, typer.Option("--c2pa", help="Sign every image with the server's C2PA certificate.")
-]
-WebhookOption = Annotated[
-    str | None,
-    typer.Option(
-        "--webhook", metavar="URL", help="Who is told of the end of the job, by a running service."
-    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")

@@ -13,6 +13,7 @@ from app.cli.failures import CommandError, ExitCode
 from app.cli.job_reports import checked_report, save, show_verdict
 from app.cli.progress import reason_to_wait, reporter
 from app.cli.terminal import plain, print_json, print_table, say, stdout
+from app.cli.told import webhook_facts
 from app.client_types import Job
 
 jobs = typer.Typer(no_args_is_help=True, help="List, look at, cancel and download jobs.")
@@ -173,6 +174,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     facts += [("warning", warning) for warning in job.warnings]
     if job.report is not None:
         facts.append(("report", job.report.verdict))
+    facts += webhook_facts(job.webhook)
     if job.problem is not None:
         facts.append(("problem", str(job.problem.get("detail") or job.problem.get("title"))))
     return facts

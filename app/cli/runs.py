@@ -13,6 +13,7 @@ from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts,
 from app.cli.failures import InterruptedByUserError
 from app.cli.run_progress import run_reporter, told
 from app.cli.terminal import plain, print_json, print_table, say, stdout
+from app.cli.told import webhook_facts
 from app.client import Client
 from app.client_errors import ClientError
 from app.client_runs import Evaluation, Run, RunCalls, Training
@@ -188,6 +189,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("finished", run.finished.isoformat() if run.finished else "not yet"),
     ]
     facts += [("warning", warning) for warning in run.progress.warnings]
+    facts += webhook_facts(run.webhook)
     if run.problem is not None:
         facts.append(("problem", str(run.problem.get("detail") or run.problem.get("title"))))
     return facts

@@ -14,7 +14,14 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from app.cli.connection import KeyOption, ServerOption, Whereabouts, connected, found
+from app.cli.connection import (
+    KeyOption,
+    ServerOption,
+    WebhookOption,
+    Whereabouts,
+    connected,
+    found,
+)
 from app.cli.failures import CommandError, ExitCode
 from app.cli.real_data import dataset_for
 from app.cli.runs import followed
@@ -66,6 +73,7 @@ def _service_options(
     server: ServerOption = None,
     api_key: KeyOption = None,
     accept_degenerate: DegenerateOption = False,
+    webhook: WebhookOption = None,
     detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,38 +89,43 @@ def _run(
     server: str | None,
     api_key: str | None,
     accept_degenerate: bool,
+    webhook: str | None,
     detach: bool,
     as_json: bool,
 ) -> None:
     where = Whereabouts(server, None, api_key)
     here = request.out is not None or request.tensorboard is not None
-    if here and server is not None:
+    of_a_service = [name for name, given in (("--server", server), ("--webhook", webhook)) if given]
+    if here and of_a_service:
         raise CommandError(
-            "--out and --tensorboard are for a training on this machine, --server for one "
-            "elsewhere: leave one of them out.",
+            f"--out and --tensorboard are for a training on this machine, {of_a_service[0]} for "
+            "one by a service: leave one of them out.",
             ExitCode.USAGE,
         )
-    if here or (server is None and found(where) is None):
+    if here or (server is None and webhook is None and found(where) is None):
         if not here:
             say(f"No service is running, so this command trains itself, in {request.folder}.")
         train_here(request)
         return
     _refuse_local_options(request.config)
     with connected(where) as client:
-        training = _trained(client, request, accept_degenerate, detach)
+        body = asked(request.config, accept_degenerate, webhook)
+        training = _trained(client, request, body, detach)
     if as_json:
         print_json(training.model_dump(mode="json"))
     else:
         stdout().print(plain(summary(training)), soft_wrap=True)
 
 
-def _trained(client: Client, request: Request, accept_degenerate: bool, detach: bool) -> Training:
-    body = asked(request.config, accept_degenerate) | {"dataset": dataset_for(client, request.data)}
+def _trained(client: Client, request: Request, body: dict[str, Any], detach: bool) -> Training:
+    body = body | {"dataset": dataset_for(client, request.data)}
     submit = partial(client.trainings.submit, body)
     return submit() if detach else followed(client, client.trainings, submit)
 
 
-def asked(config: TrainingConfig, accept_degenerate: bool) -> dict[str, Any]:
+def asked(
+    config: TrainingConfig, accept_degenerate: bool, webhook: str | None = None
+) -> dict[str, Any]:
     """The request of a service for a configuration, but for its dataset."""
     size = config.preprocessing.model_dump(mode="json") if config.preprocessing else None
     body = {
@@ -134,6 +147,7 @@ def asked(config: TrainingConfig, accept_degenerate: bool) -> dict[str, Any]:
         "snapshot_minutes": config.snapshot_minutes,
         "patience": config.patience or 0,
         "accept_degenerate": accept_degenerate,
+        "webhook": {"url": webhook} if webhook else None,
     }
     document: dict[str, Any] = json.loads(json.dumps(body))
     return {name: value for name, value in document.items() if value is not None}

@@ -342,6 +342,8 @@ class Run(Base):
     result: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
     """Of a failed run: what was found out before."""
     problem: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    webhook: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))
+    """Who is told of its end, and what came of it: a `WebhookView`."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Times it was begun. Never counted down: the folders of attempts are numbered by it."""
     stops: Mapped[int] = mapped_column(default=0)

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy.orm import Session
 
+from app.db.tables import Job, Run
+
 APPLICATION = "synthloom"
 APPLICATION_VERSION = "1"
 """Pinned: the engine's default is a hash of the code, and each deploy would strand the queue.
@@ -28,6 +30,7 @@ WEBHOOKS_QUEUE = "webhooks"
 QUEUES = (QUEUE, RUNS_QUEUE, WEBHOOKS_QUEUE)
 CARRY_OUT_RUN = "carry_out_run"
 DELIVER_WEBHOOK = "deliver_webhook"
+DELIVER_RUN_WEBHOOK = "deliver_run_webhook"
 
 Running = Mapping[str, Mapping[str, Sequence[str]]]
 """Worker id → queue → workflows."""
@@ -73,19 +76,17 @@ class Dispatcher:
         """Queue a training or an evaluation (number, id)."""
         self._enqueue(session, CARRY_OUT_RUN, f"{run[1]}-run", tenant, run[0], queue=RUNS_QUEUE)
 
-    def webhook(
-        self, session: Session, tenant: str, job: tuple[int, str], attempt: int, wait: float = 0.0
-    ) -> None:
-        """Queue an attempt to tell of the end of a job (number, id), in `wait` seconds.
+    def webhook(self, session: Session, ended: Job | Run, attempt: int, wait: float = 0.0) -> None:
+        """Queue an attempt to tell of the end of a job or a run, in `wait` seconds.
 
         Its id is not one of the job's, which may be forgotten before.
         """
         self._enqueue(
             session,
-            DELIVER_WEBHOOK,
-            f"webhook-{job[1]}-{attempt:04d}",
-            tenant,
-            job[0],
+            DELIVER_WEBHOOK if isinstance(ended, Job) else DELIVER_RUN_WEBHOOK,
+            f"webhook-{ended.id}-{attempt:04d}",
+            ended.tenant_id,
+            ended.number,
             attempt,
             queue=WEBHOOKS_QUEUE,
             wait=wait,

@@ -1,28 +1,27 @@
-"""What is written in the transaction that ends a job, beside its state."""
+"""What is written in the transaction that ends a job, or a run, beside its state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.db.tables import Archive, Job, JobReport
+from app.db.tables import Archive, Job, JobReport, Run
 from app.jobs.dispatch import Dispatcher
 
 if TYPE_CHECKING:
     from app.jobs.lifecycle import StoredArchive, StoredReport
 
 
-def announce(session: Session, dispatcher: Dispatcher, job_number: int) -> None:
+def announce(
+    session: Session, dispatcher: Dispatcher, table: type[Job] | type[Run], number: int
+) -> None:
     """Queue the first attempt to tell whom the request named, if it named somebody."""
-    job = session.execute(
-        sa.select(Job.id, Job.tenant_id, Job.webhook).where(Job.number == job_number)
-    ).one()
-    if job.webhook is not None:
-        dispatcher.webhook(session, job.tenant_id, (job_number, job.id), 1)
+    ended = cast("Job | Run", session.get_one(table, number))
+    if ended.webhook is not None:
+        dispatcher.webhook(session, ended, 1)
 
 
 def add_archives(

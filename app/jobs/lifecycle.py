@@ -307,7 +307,7 @@ def succeed(
         return False
     add_archives(session, job_number, archives, moment)
     add_report(session, job_number, report, moment)
-    announce(session, dispatcher, job_number)
+    announce(session, dispatcher, Job, job_number)
     return True
 
 
@@ -334,7 +334,7 @@ def fail(
         session, job_number, LIVE, JobState.FAILED, finished_at=moment, problem=problem
     ):
         return False
-    announce(session, dispatcher, job_number)
+    announce(session, dispatcher, Job, job_number)
     return True
 
 
@@ -344,7 +344,7 @@ def cancel(session: Session, dispatcher: Dispatcher, job: Job) -> None:
     Raises NotCancellableError when it has succeeded or failed.
     """
     if _transition(session, job.number, LIVE, JobState.CANCELLED, finished_at=now(session)):
-        announce(session, dispatcher, job.number)
+        announce(session, dispatcher, Job, job.number)
     session.refresh(job)
     if job.state != JobState.CANCELLED:
         raise NotCancellableError(

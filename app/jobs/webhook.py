@@ -1,4 +1,4 @@
-"""Where a request wants to be told of the end of its job, and which places are allowed. Pure."""
+"""Where a request wants to be told of the end of its work, and which places are allowed. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
 
 
 class Webhook(BaseModel):
-    """Who is told when the job has ended."""
+    """Who is told when a job, a training or an evaluation has ended."""
 
     model_config = ConfigDict(extra="forbid")
     url: Annotated[StrictStr, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)] = Field(
-        description="gets a signed POST when the job has succeeded, failed or was cancelled; https"
+        description="gets a signed POST when it has succeeded, failed or was cancelled; https"
     )
 
     @field_validator("url")

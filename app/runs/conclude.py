@@ -38,9 +38,9 @@ def _note(
 ) -> None:
     with context.transaction() as session:
         noted = (
-            lifecycle.succeed(session, lease, result or {})
+            lifecycle.succeed(session, context.dispatcher, lease, result or {})
             if problem is None
-            else lifecycle.fail(session, lease, problem, result)
+            else lifecycle.fail(session, context.dispatcher, lease, problem, result)
         )
     if not noted:
         raise JobStoppedError("The run has ended, or another attempt has begun.")

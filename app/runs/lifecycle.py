@@ -23,6 +23,7 @@ from app.db.tables import LIVE_RUN, Run, RunKind, RunState
 from app.db.timestamps import UtcDateTime
 from app.errors import NotCancellableError, PoisonRunError
 from app.jobs.dispatch import Dispatcher
+from app.jobs.ending import announce
 
 PREFIXES = {RunKind.TRAINING: "tr", RunKind.EVALUATION: "ev"}
 
@@ -70,10 +71,12 @@ def submit(
     needs: list[str],
     fingerprint: str,
     idempotency_key: str | None,
+    webhook: str | None = None,
 ) -> Run:
     """Write the run and queue it: one transaction.
 
     needs: ids of datasets and jobs and SHA-256 of models that must stay until it has ended.
+    webhook: where its end is told of.
     """
     run = Run(
         id=f"{PREFIXES[kind]}_{secrets.token_hex(10)}",
@@ -83,6 +86,7 @@ def submit(
         request=request,
         needs=needs,
         progress={},
+        webhook={"url": webhook} if webhook else None,
         attempts=0,
         stops=0,
         idempotency_key=idempotency_key,
@@ -95,7 +99,9 @@ def submit(
     return run
 
 
-def begin(session: Session, number: int, worker_id: str, most_attempts: int) -> Lease | None:
+def begin(
+    session: Session, dispatcher: Dispatcher, number: int, worker_id: str, most_attempts: int
+) -> Lease | None:
     """Begin an attempt; None when there is nothing to do any more.
 
     A run whose attempts ended too often without a word fails here.
@@ -116,7 +122,7 @@ def begin(session: Session, number: int, worker_id: str, most_attempts: int) -> 
     run = session.execute(sa.select(Run).where(Run.number == number)).scalar_one()
     lease = _lease_of(run)
     if run.attempts - run.stops > most_attempts:
-        fail(session, lease, _poisoned(run, most_attempts).problem())
+        fail(session, dispatcher, lease, _poisoned(run, most_attempts).problem())
         return None
     return lease
 
@@ -168,39 +174,45 @@ def hold(session: Session, lease: Lease) -> bool:
     return _count(held) == 1
 
 
-def succeed(session: Session, lease: Lease, result: dict[str, Any]) -> bool:
+def succeed(session: Session, dispatcher: Dispatcher, lease: Lease, result: dict[str, Any]) -> bool:
     """End a run with its result. False: it is no longer this attempt's."""
-    changed = session.execute(
-        sa.update(Run)
-        .where(*_holds(lease))
-        .values(state=RunState.SUCCEEDED.value, finished_at=now(session), result=result)
-    )
-    return _count(changed) == 1
+    return _end(session, dispatcher, lease, state=RunState.SUCCEEDED.value, result=result)
 
 
 def fail(
-    session: Session, lease: Lease, problem: dict[str, Any], result: dict[str, Any] | None = None
+    session: Session,
+    dispatcher: Dispatcher,
+    lease: Lease,
+    problem: dict[str, Any],
+    result: dict[str, Any] | None = None,
 ) -> bool:
     """End a run with its problem, and what it found out before. False: it is no longer ours."""
     known = {} if result is None else {"result": result}
+    return _end(session, dispatcher, lease, state=RunState.FAILED.value, problem=problem, **known)
+
+
+def _end(session: Session, dispatcher: Dispatcher, lease: Lease, **written: Any) -> bool:
     changed = session.execute(
-        sa.update(Run)
-        .where(*_holds(lease))
-        .values(state=RunState.FAILED.value, finished_at=now(session), problem=problem, **known)
+        sa.update(Run).where(*_holds(lease)).values(finished_at=now(session), **written)
     )
-    return _count(changed) == 1
+    if _count(changed) != 1:
+        return False
+    announce(session, dispatcher, Run, lease.number)
+    return True
 
 
-def cancel(session: Session, run: Run) -> None:
+def cancel(session: Session, dispatcher: Dispatcher, run: Run) -> None:
     """End a run at its owner's wish; once cancelled it stays so.
 
     Raises NotCancellableError when it has succeeded or failed.
     """
-    session.execute(
+    changed = session.execute(
         sa.update(Run)
         .where(Run.number == run.number, Run.state.in_([state.value for state in LIVE_RUN]))
         .values(state=RunState.CANCELLED.value, finished_at=now(session))
     )
+    if _count(changed) == 1:
+        announce(session, dispatcher, Run, run.number)
     session.refresh(run)
     if run.state != RunState.CANCELLED:
         raise NotCancellableError(

@@ -49,7 +49,7 @@ def register_trained(
             trial.report.model_dump(mode="json"),
         )
         named = {"model": spec.ref, "sha256": model.sha256}
-        lifecycle.succeed(session, lease, {**result, **named})
+        lifecycle.succeed(session, context.dispatcher, lease, {**result, **named})
 
 
 def versions_of(session: Session, tenant_id: str, name: str) -> list[Model]:

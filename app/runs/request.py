@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from app.errors import UnknownOptionError, ValidationError
+from app.jobs.webhook import Webhook
 from models.corpus.preprocessing import Preprocessing
 from models.errors import TrainingError
 from models.evaluation.options import EvaluationOptions
@@ -81,6 +82,9 @@ class TrainingRequest(BaseModel):
     accept_degenerate: StrictBool = Field(
         default=False, description="register it although its images are not worth serving"
     )
+    webhook: Webhook | None = Field(
+        default=None, description="who is told when the training has ended"
+    )
 
 
 def training_config(
@@ -103,7 +107,7 @@ def training_config(
         )
     _refuse_unknown_recipe(request)
     asked = request.model_dump(
-        exclude={"dataset", "recipe", "size", "accept_degenerate"}, exclude_none=True
+        exclude={"dataset", "recipe", "size", "accept_degenerate", "webhook"}, exclude_none=True
     )
     if asked.get("patience") == 0:
         asked["patience"] = None
@@ -186,6 +190,9 @@ class EvaluationRequest(BaseModel):
     options: AskedOptions = AskedOptions()
     gate: dict[StrictStr, float | StrictStr] | list[StrictStr] = Field(
         default={}, description="conditions on figures; one that does not hold fails the run"
+    )
+    webhook: Webhook | None = Field(
+        default=None, description="who is told when the evaluation has ended"
     )
 
 

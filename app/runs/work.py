@@ -59,7 +59,13 @@ def carry_out(context: WorkerContext, try_model: Try, number: int) -> None:
 
 def _begin(context: WorkerContext, number: int) -> Lease | None:
     with context.transaction() as session:
-        return lifecycle.begin(session, number, context.worker_id, context.settings.run_attempts)
+        return lifecycle.begin(
+            session,
+            context.dispatcher,
+            number,
+            context.worker_id,
+            context.settings.run_attempts,
+        )
 
 
 def _attempt(context: WorkerContext, try_model: Try, lease: Lease) -> bool:
@@ -176,7 +182,7 @@ def _note_stop(context: WorkerContext, lease: Lease) -> None:
 
 def _fail(context: WorkerContext, lease: Lease, problem: dict[str, Any]) -> None:
     with context.transaction() as session:
-        lifecycle.fail(session, lease, problem)
+        lifecycle.fail(session, context.dispatcher, lease, problem)
 
 
 def _problem(error: Exception) -> dict[str, Any]:

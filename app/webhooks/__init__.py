@@ -1,1 +1,1 @@
-"""Webhooks: telling somebody's server that a job has ended."""
+"""Webhooks: telling somebody's server that a job, a training or an evaluation has ended."""

@@ -1,4 +1,5 @@
-"""What a worker does to tell of the end of a job: one attempt, noted, and the next one queued.
+"""What a worker does to tell of the end of a job, a training or an evaluation: one attempt, noted,
+and the next one queued.
 
 Each attempt is a workflow of its own, queued in the transaction that notes what came of the one
 before, with the time to wait as its delay. A kill between sending and noting sends once more: at
@@ -12,13 +13,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.db.session import now
-from app.db.tables import TERMINAL, Job
+from app.db.tables import Job, Run, RunKind
 from app.errors import ConfigurationError, StorageFullError, UnavailableError
 from app.jobs.work import DATABASE_PAUSE_SECONDS, WorkerContext, WorkerStoppingError
 from app.webhooks.sending import Outcome, send
@@ -27,6 +28,7 @@ from app.webhooks.signing import headers_of, secrets_of
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+Table = type[Job] | type[Run]
 
 GROWTH: Final = 3.0
 LONGEST_PAUSE_SECONDS: Final = 6 * 3600.0
@@ -41,16 +43,17 @@ class Message:
     body: bytes
 
 
-def deliver(context: WorkerContext, job_number: int, attempt: int) -> None:
-    """Make one attempt to tell of the end of a job. A second run of a noted attempt does nothing.
+def deliver(context: WorkerContext, table: Table, number: int, attempt: int) -> None:
+    """Make one attempt to tell of the end of a job or a run. A second run of a noted attempt does
+    nothing.
 
     Raises WorkerStoppingError when the worker stops while the database is away.
     """
-    message = _patiently(context, lambda session: _message(session, job_number, attempt))
+    message = _patiently(context, lambda session: _message(session, table, number, attempt))
     if message is None:
         return
     outcome = _sent(context, message)
-    _patiently(context, lambda session: _note(context, session, job_number, attempt, outcome))
+    _patiently(context, lambda session: _note(context, session, table, number, attempt, outcome))
 
 
 def pause_seconds(base: float, attempt: int) -> float:
@@ -58,36 +61,51 @@ def pause_seconds(base: float, attempt: int) -> float:
     return float(min(base * GROWTH ** (attempt - 1), LONGEST_PAUSE_SECONDS))
 
 
-def message_of(job: Job) -> Message:
-    """The message of a job that has ended and has a webhook."""
-    assert job.webhook is not None
-    assert job.finished_at is not None
-    links = {name: f"/v1/jobs/{job.id}{end}" for name, end in _LINKS.items()}
+def message_of(ended: Job | Run) -> Message:
+    """The message of a job or a run that has ended and has a webhook."""
+    assert ended.webhook is not None
+    assert ended.finished_at is not None
+    kind = "job" if isinstance(ended, Job) else ended.kind
     document: dict[str, Any] = {
-        "type": f"job.{job.state}",
-        "timestamp": _shown(job.finished_at),
-        "data": {"id": job.id, "state": job.state, "samples": job.samples, "links": links},
+        "type": f"{kind}.{ended.state}",
+        "timestamp": _shown(ended.finished_at),
+        "data": {"id": ended.id, "state": ended.state} | _said_of(ended),
     }
-    if job.problem is not None:
+    if ended.problem is not None:
         document["data"]["problem"] = {
-            name: job.problem[name] for name in ("type", "title", "detail") if name in job.problem
+            name: ended.problem[name]
+            for name in ("type", "title", "detail")
+            if name in ended.problem
         }
     body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    return Message(f"msg_{job.id.removeprefix('job_')}", job.webhook["url"], body)
+    return Message(f"msg_{ended.id.partition('_')[2]}", ended.webhook["url"], body)
 
 
-_LINKS: Final = {"self": "", "report": "/report", "manifest": "/manifest"}
+def _said_of(ended: Job | Run) -> dict[str, Any]:
+    """What each kind tells beside its state: links to what there is."""
+    if isinstance(ended, Job):
+        url = f"/v1/jobs/{ended.id}"
+        links = {"self": url, "report": f"{url}/report", "manifest": f"{url}/manifest"}
+        return {"samples": ended.samples, "links": links}
+    url, result = f"/v1/{ended.kind}s/{ended.id}", ended.result or {}
+    if ended.kind == RunKind.TRAINING:
+        ref = result.get("model")
+        model = {"model": f"/v1/models/{ref}"} if ref else {}
+        return {"model": ref, "links": {"self": url} | model}
+    found = result.get("evaluation") or {}
+    report = {"report": f"{url}/report.html"} if found else {}
+    return {"verdict": found.get("verdict"), "links": {"self": url} | report}
 
 
-def _message(session: Session, job_number: int, attempt: int) -> Message | None:
-    job = session.get(Job, job_number)
-    if job is None or job.state not in TERMINAL or not _is_due(job, attempt):
+def _message(session: Session, table: Table, number: int, attempt: int) -> Message | None:
+    ended = cast("Job | Run | None", session.get(table, number))
+    if ended is None or ended.finished_at is None or not _is_due(ended, attempt):
         return None
-    return message_of(job)
+    return message_of(ended)
 
 
-def _is_due(job: Job, attempt: int) -> bool:
-    return job.webhook is not None and int(job.webhook.get("attempts", 0)) < attempt
+def _is_due(ended: Job | Run, attempt: int) -> bool:
+    return ended.webhook is not None and int(ended.webhook.get("attempts", 0)) < attempt
 
 
 def _sent(context: WorkerContext, message: Message) -> Outcome:
@@ -108,18 +126,23 @@ def _sent(context: WorkerContext, message: Message) -> Outcome:
 
 
 def _note(
-    context: WorkerContext, session: Session, job_number: int, attempt: int, outcome: Outcome
+    context: WorkerContext,
+    session: Session,
+    table: Table,
+    number: int,
+    attempt: int,
+    outcome: Outcome,
 ) -> None:
     """Note an attempt, and queue the next one where there is to be one: one transaction."""
     # An update, because that locks on every database.
-    session.execute(sa.update(Job).where(Job.number == job_number).values(state=Job.state))
-    job = session.execute(sa.select(Job).where(Job.number == job_number)).scalar_one()
-    if not _is_due(job, attempt):
+    session.execute(sa.update(table).where(table.number == number).values(state=table.state))
+    ended = cast("Job | Run", session.get_one(table, number))
+    if not _is_due(ended, attempt):
         return
     settings = context.settings
     again = not (outcome.delivered or outcome.final) and attempt < settings.webhook_attempts
-    job.webhook = {
-        **(job.webhook or {}),
+    ended.webhook = {
+        **(ended.webhook or {}),
         "attempts": attempt,
         "last_status": outcome.status,
         "last_error": outcome.error,
@@ -128,7 +151,7 @@ def _note(
     }
     if again:
         pause = pause_seconds(settings.webhook_backoff_seconds, attempt)
-        context.dispatcher.webhook(session, job.tenant_id, (job.number, job.id), attempt + 1, pause)
+        context.dispatcher.webhook(session, ended, attempt + 1, pause)
 
 
 def _patiently(context: WorkerContext, step: Callable[[Session], Answer]) -> Answer:

@@ -193,15 +193,15 @@ def test_only_the_attempt_that_began_last_may_speak(ledger: LocalRuns) -> None:
         assert not lifecycle.is_held(session, first)
         assert not lifecycle.hold(session, first)
         assert not lifecycle.report(session, first, {"step": 9})
-        assert not lifecycle.succeed(session, first, {})
-        assert not lifecycle.fail(session, first, {"detail": "no"})
+        assert not lifecycle.succeed(session, ledger.context.dispatcher, first, {})
+        assert not lifecycle.fail(session, ledger.context.dispatcher, first, {"detail": "no"})
         lifecycle.stop(session, first)
     found = ledger.now(run)
     assert (found.state, found.progress, found.stops) == ("running", {}, 0)
     assert found.worker_id == "second"
     with ledger.context.transaction() as session:
         assert lifecycle.hold(session, second)
-        assert lifecycle.succeed(session, second, {"figure": 1})
+        assert lifecycle.succeed(session, ledger.context.dispatcher, second, {"figure": 1})
     assert ledger.begin(run) is None
 
 
@@ -224,7 +224,7 @@ def test_a_run_that_has_ended_is_not_cancelled(ledger: LocalRuns) -> None:
     lease = ledger.begin(run)
     assert lease is not None
     with ledger.context.transaction() as session:
-        assert lifecycle.succeed(session, lease, {})
+        assert lifecycle.succeed(session, ledger.context.dispatcher, lease, {})
     with pytest.raises(NotCancellableError, match="succeeded already"):
         ledger.cancel(run)
     assert ledger.now(run).state == "succeeded"

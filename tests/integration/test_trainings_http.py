@@ -189,6 +189,29 @@ def test_another_tenant_sees_nothing(service: Service, body: dict[str, Any]) -> 
     assert service.client.post("/v1/trainings", json=body, headers=other).status_code == 422
 
 
+@pytest.mark.parametrize("kind", ["trainings", "evaluations"])
+def test_whom_a_run_tells_is_shown_and_never_private(
+    service: Service, body: dict[str, Any], dataset: str, kind: str
+) -> None:
+    if kind == "evaluations":
+        other = upload(service, "told", images(33))
+        body = {"subject": {"dataset": other}, "against": dataset}
+    before = service.traces()
+    for url in ("https://10.0.0.1/", "http://example.org/", "nonsense"):
+        refused = service.client.post(f"/v1/{kind}", json=body | {"webhook": {"url": url}})
+        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/validation")
+        assert "webhook" in refused.json()["detail"]
+    assert service.traces() == before
+    url = "https://example.org/hook"
+    view = service.client.post(f"/v1/{kind}", json=body | {"webhook": {"url": url}}).json()
+    assert view["webhook"] == {
+        "url": url, "attempts": 0, "last_status": None, "last_error": None, "delivered_at": None,
+        "given_up": False,
+    }  # fmt: skip
+    assert "webhook" not in view.get("config", {})
+    assert service.client.post(f"/v1/{kind}", json=body).json()["webhook"] is None
+
+
 # Evaluations
 
 

@@ -45,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     }
     | FOUNDATION,
     "generation_server": {"jobs", "wire"} | FOUNDATION,
-    "workflows": {"jobs", "runs", "webhooks", "generation_server"} | FOUNDATION,
+    "workflows": {"db", "jobs", "runs", "webhooks", "generation_server"} | FOUNDATION,
     "worker": {
         "datasets",
         "jobs",

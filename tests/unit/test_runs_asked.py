@@ -74,3 +74,17 @@ def test_commands_say_which_options_a_service_does_not_take(run: Any, known: Any
     assert (result.exit_code, "--keep" in result.output) == (2, True)
     result = run(*train, "--out", Path("here"), "--server", known.url)
     assert (result.exit_code, "--out" in result.output) == (2, True)
+
+
+def test_who_is_told_of_a_run_needs_a_service_that_stays(run: Any) -> None:
+    hook = ("--webhook", "https://example.org/")
+    train = ["train", "--architecture", "cgan", "--data", "x", "--name", "n", *hook]
+    result = run(*train, "--out", Path("here"))
+    assert (result.exit_code, "--webhook" in result.output) == (2, True)
+    assert run(*train).exit_code == 3, "no service, and none is started"
+    result = run("evaluate", "tiny", "--against", "x", *hook)
+    assert (result.exit_code, "--server" in result.output) == (2, True)
+    here = configured(architecture="cgan", name="n")
+    told = asked(here, accept_degenerate=False, webhook=hook[1])["webhook"]
+    assert told == {"url": hook[1]}
+    assert "webhook" not in asked(here, accept_degenerate=False)

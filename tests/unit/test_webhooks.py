@@ -16,11 +16,13 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from app.api.idempotency import fingerprint_of
-from app.db.tables import Job
-from app.errors import ConfigurationError, JobError, ValidationError
+from app.cli.told import webhook_facts
+from app.db.tables import DEFAULT_TENANT, Job, Run, RunKind
+from app.errors import ConfigurationError, GateFailedError, JobError, ValidationError
 from app.jobs import lifecycle
 from app.jobs.request import JobRequest
 from app.jobs.webhook import Webhook, check_place, is_public
+from app.runs import lifecycle as lifecycle_of_runs
 from app.settings import Settings
 from app.webhooks.delivery import deliver, pause_seconds
 from app.webhooks.sending import send
@@ -193,7 +195,7 @@ def test_a_job_that_has_ended_is_told_of_once(worker: LocalWorker, receiver: Rec
     job = ended(worker, receiver)
     assert queued(worker) == [("ENQUEUED", 0)]
     for _ in range(2):  # a second run of an attempt that is noted does nothing
-        deliver(worker.context, job.number, 1)
+        deliver(worker.context, Job, job.number, 1)
     [got] = receiver.seen
     told = Verifier(SECRET).verify(got.body, got.headers)
     assert (told["type"], told["data"]["id"]) == ("job.succeeded", job.id)
@@ -210,12 +212,12 @@ def test_a_receiver_that_fails_is_asked_again_later(
 ) -> None:
     job = ended(worker, receiver)
     receiver.statuses = [500]
-    deliver(worker.context, job.number, 1)
+    deliver(worker.context, Job, job.number, 1)
     assert noted(worker, job)["delivered_at"] is None
     second = queued(worker)[1]
     assert second[0] == "DELAYED"
     assert second[1] == pytest.approx(5_000, abs=1_000)
-    deliver(worker.context, job.number, 2)
+    deliver(worker.context, Job, job.number, 2)
     found = noted(worker, job)
     assert (found["attempts"], found["last_status"]) == (2, 200)
     assert found["delivered_at"]
@@ -230,7 +232,7 @@ def test_it_is_given_up_in_the_end(
     job = ended(worker, receiver)
     receiver.statuses = list(statuses)
     for number in range(1, 4):
-        deliver(worker.context, job.number, number)
+        deliver(worker.context, Job, job.number, number)
         if noted(worker, job)["given_up"]:
             break
     found = noted(worker, job)
@@ -256,10 +258,70 @@ def test_every_end_is_told_of_and_rolls_back_with_it(
         lifecycle.cancel(session, worker.context.dispatcher, row)
     assert len(queued(worker)) == 2
     for job in (failed, cancelled):
-        deliver(worker.context, job.number, 1)
+        deliver(worker.context, Job, job.number, 1)
     told = [json.loads(got.body) for got in receiver.seen]
     assert [one["type"] for one in told] == ["job.failed", "job.cancelled"]
     assert told[0]["data"]["problem"]["detail"] == "It broke."
+
+
+def test_every_end_of_a_run_is_told_of_too(worker: LocalWorker, receiver: Receiver) -> None:
+    dispatcher = worker.context.dispatcher
+    gate = {"passed": False}
+    report = {"evaluation": {"verdict": "It helps."}, "gate": gate}
+    missed = GateFailedError("The gate is not passed.", gate=gate).problem()
+    with worker.context.transaction() as session:
+        trained, measured, cancelled, untold = (
+            lifecycle_of_runs.submit(
+                session, dispatcher, tenant_id=DEFAULT_TENANT, kind=kind, request={}, needs=[],
+                fingerprint="", idempotency_key=None, webhook=url,
+            )
+            for kind, url in (
+                (RunKind.TRAINING, receiver.url), (RunKind.EVALUATION, receiver.url),
+                (RunKind.TRAINING, receiver.url), (RunKind.TRAINING, None),
+            )
+        )  # fmt: skip
+        begun = [lifecycle_of_runs.begin(session, dispatcher, run.number, "w", 3)
+                 for run in (trained, measured)]  # fmt: skip
+        assert begun[0] is not None
+        assert begun[1] is not None
+        lifecycle_of_runs.succeed(session, dispatcher, begun[0], {"model": "mine@1.0.0"})
+        lifecycle_of_runs.fail(session, dispatcher, begun[1], missed, report)
+        for run in (cancelled, untold, cancelled):
+            lifecycle_of_runs.cancel(session, dispatcher, run)
+    assert queued(worker) == [("ENQUEUED", 0)] * 3
+    receiver.statuses = [500]
+    for run, attempt in ((trained, 1), (trained, 2), (measured, 1), (cancelled, 1), (untold, 1)):
+        for _ in range(2):  # a second run of an attempt that is noted does nothing
+            deliver(worker.context, Run, run.number, attempt)
+    told = [Verifier(SECRET).verify(got.body, got.headers) for got in receiver.seen]
+    assert [one["type"] for one in told] == [
+        "training.succeeded", "training.succeeded", "evaluation.failed", "training.cancelled",
+    ]  # fmt: skip
+    assert told[0] == told[1]
+    assert told[0]["data"] == {
+        "id": trained.id, "state": "succeeded", "model": "mine@1.0.0",
+        "links": {"self": f"/v1/trainings/{trained.id}", "model": "/v1/models/mine@1.0.0"},
+    }  # fmt: skip
+    assert told[2]["data"]["verdict"] == "It helps."
+    assert told[2]["data"]["links"]["report"] == f"/v1/evaluations/{measured.id}/report.html"
+    assert told[2]["data"]["problem"]["detail"] == "The gate is not passed."
+    assert told[3]["data"]["links"] == {"self": f"/v1/trainings/{cancelled.id}"}
+    with worker.context.transaction() as session:
+        found = session.get_one(Run, trained.number).webhook
+    assert found is not None
+    assert (found["attempts"], found["last_status"], found["given_up"]) == (2, 200, False)
+
+
+def test_a_person_sees_how_a_webhook_stands() -> None:
+    url = "https://example.org/"
+    assert webhook_facts(None) == []
+    for view, said in (
+        ({"attempts": 2, "last_status": 500}, "not delivered, attempts: 2, the last one: 500"),
+        ({"attempts": 2, "delivered_at": "now"}, "delivered now, attempts: 2"),
+        ({"attempts": 3, "last_error": "x", "given_up": True},
+         "given up after attempts: 3, the last one: x"),
+    ):  # fmt: skip
+        assert webhook_facts({"url": url} | view) == [("webhook", f"{url}, {said}")]
 
 
 def test_waits_grow_and_end() -> None:

@@ -201,6 +201,8 @@ class RemoteEngine:
 
     ask: Callable[[Draw], Drawn]
     """Asks the workers, and waits."""
+    transform: Callable[[Transforming], Drawn]
+    """The same, for what transforms make of images."""
     request_id: str
     latent_sizes: Mapping[str, int]
     precision: str

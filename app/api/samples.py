@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from anyio import from_thread, to_thread
@@ -18,6 +19,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from app.api.negotiation import preferred
 from app.api.planning import planned
 from app.api.remote_engine import RemoteEngine
+from app.api.remote_transforms import RemoteChanger
 from app.api.services import Provided, RecentTenant, Services
 from app.api.strict import StrictRoute
 from app.datasets.batch import (
@@ -31,10 +33,11 @@ from app.datasets.batch import (
 )
 from app.errors import JobTooLargeError, NotAcceptableError, ValidationError
 from app.jobs.drawing import AtOnce, Drawing
+from app.jobs.encoded import Change
 from app.jobs.plan import Plan
 from app.jobs.request import JobRequest
 from app.jobs.shard import ShardRun
-from app.wire import Draw, Drawn
+from app.wire import Draw, Drawn, Transforming
 from models.spec import ModelSpec
 
 router = APIRouter(prefix="/v1/samples", tags=["samples"], route_class=StrictRoute)
@@ -90,7 +93,7 @@ async def create_samples(
     `application/x-npz` (uint8 images, int64 labels), `application/vnd.apache.parquet` (a row a
     sample, as the Hugging Face Hub keeps image datasets), `image/png` (one picture of all, a class
     a row) or `application/json` (base64 files). `encoding` is that of the files in zip, Parquet
-    and JSON.
+    and JSON. `transforms` and `variants` are done as in a job; JSON says what each sample got.
     """
     media_type = _negotiated(accept)
     _check_unlabelled(body)
@@ -98,16 +101,29 @@ async def create_samples(
     plan = planned(body, specs, services.limits)
     _check_one_shard(plan)
     _check_size(plan)
-    _check_plain(plan)
     request_id = str(request.scope.get("request_id") or secrets.token_hex(8))
     answer = partial(_answer, services, plan, specs, media_type, request_id)
+    workers = services.workers
     if _is_small(plan):
-        return await greenlet_spawn(answer, lambda draw: await_only(services.workers.ask(draw)))
-    return await to_thread.run_sync(
-        answer,
-        lambda draw: from_thread.run(services.workers.ask, draw),
-        limiter=services.sampling,
+        here = _Workers(
+            lambda draw: await_only(workers.ask(draw)),
+            lambda asked: await_only(workers.transform(asked)),
+        )
+        return await greenlet_spawn(answer, here)
+    loop = asyncio.get_running_loop()
+    there = _Workers(
+        lambda draw: from_thread.run(workers.ask, draw),
+        # By the threads that encode, which anyio does not know.
+        lambda asked: asyncio.run_coroutine_threadsafe(workers.transform(asked), loop).result(),
     )
+    return await to_thread.run_sync(answer, there, limiter=services.sampling)
+
+
+class _Workers(NamedTuple):
+    """How workers are asked and waited for, from where the answer is worked out."""
+
+    ask: Callable[[Draw], Drawn]
+    transform: Callable[[Transforming], Drawn]
 
 
 def _is_small(plan: Plan) -> bool:
@@ -122,10 +138,10 @@ def _answer(
     specs: list[ModelSpec],
     media_type: str,
     request_id: str,
-    ask: Callable[[Draw], Drawn],
+    workers: _Workers,
 ) -> Response:
     engine = RemoteEngine(
-        ask,
+        *workers,
         request_id,
         {spec.sha256: spec.latent_size for spec in specs},
         plan.precision,
@@ -155,6 +171,10 @@ class _Here(Executor):
         return done
 
 
+def _change(plan: Plan, shard: int, engine: RemoteEngine) -> Change | None:
+    return RemoteChanger(engine.transform, plan, shard).change if plan.transforms else None
+
+
 def _images(services: Services, plan: Plan, engine: RemoteEngine) -> Images:
     shape = plan.image
     pixels = np.empty((plan.samples, shape.height, shape.width, shape.channels), np.uint8)
@@ -169,11 +189,17 @@ def _images(services: Services, plan: Plan, engine: RemoteEngine) -> Images:
             engine=AtOnce(engine),
             refusal_factor=services.settings.refusal_factor,
         )
+        change = _change(plan, index, engine)
         for candidates, images in drawing.accepted():
-            kept = candidates.positions >= 0
-            places = shard.first + candidates.positions[kept]
-            pixels[places] = images[kept].reshape(-1, *pixels.shape[1:])
-    return Images(plan.classes, pixels, labels)
+            kept = np.flatnonzero(candidates.positions >= 0)
+            drawn, found = candidates.positions[kept], images[kept]
+            places = drawn
+            if change is not None:
+                numbers = candidates.first + kept
+                found = change(candidates.model, numbers, shard.copies[drawn], found)
+                places = shard.places(drawn)
+            pixels[shard.first + places] = found.reshape(-1, *pixels.shape[1:])
+    return Images(plan, pixels, labels)
 
 
 def _files(services: Services, plan: Plan, engine: RemoteEngine, licences: list[str]) -> Batch:
@@ -186,6 +212,7 @@ def _files(services: Services, plan: Plan, engine: RemoteEngine, licences: list[
             encoders=_Here() if _is_small(plan) else services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,
+            change=_change(plan, index, engine),
         )
         run.write(batch)
         batch.rows += run.rows
@@ -197,13 +224,6 @@ def _negotiated(accept: str) -> str:
     if media_type is None:
         raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")
     return media_type
-
-
-def _check_plain(plan: Plan) -> None:
-    if plan.transforms:
-        raise ValidationError(
-            'Only a job can transform what it draws: leave "transforms" out here.'
-        )
 
 
 def _check_unlabelled(body: JobRequest) -> None:

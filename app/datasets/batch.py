@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from app.datasets.imagefolder import close_imagefolder
 from app.datasets.manifest import Layout, SampleRow
 from app.datasets.npz import npz_file
 from app.datasets.parquet import parquet_file
+from app.datasets.variants import TYPES, Variants
 from app.datasets.zip_writer import ZipWriter
 from app.jobs.plan import Plan
+from app.jobs.transforms import parameters_of
 
 GRID_COLUMNS = 16
 
@@ -51,10 +54,10 @@ class Batch:
 class Images:
     """Pixels in order of index, without files.
 
-    pixels: uint8 [n, H, W, C]; labels: int64 [n], positions in the classes.
+    pixels: uint8 [n, H, W, C]; labels: int64 [n], positions in the classes of the plan.
     """
 
-    classes: tuple[str, ...]
+    plan: Plan
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
@@ -71,9 +74,18 @@ def as_zip(batch: Batch) -> bytes:
 
 
 def as_npz(images: Images) -> bytes:
-    """`images` uint8 [n, H, W, C], `labels` int64 [n], `classes` str [k]."""
-    classes = np.array(images.classes, dtype=np.str_)
-    return npz_file({"images": images.pixels, "labels": images.labels, "classes": classes})
+    """`images` uint8 [n, H, W, C], `labels` int64 [n], `classes` str [k]; where a drawn image is
+    several samples, `variant_of` and `variant` int64 [n] too."""
+    classes = np.array(images.plan.classes, dtype=np.str_)
+    arrays: dict[str, NDArray[Any]] = {
+        "images": images.pixels,
+        "labels": images.labels,
+        "classes": classes,
+    }
+    if images.plan.variants > 1:
+        columns = Variants(images.plan).columns(range(images.plan.samples))
+        arrays |= dict(zip(TYPES, (np.array(each, np.int64) for each in columns), strict=True))
+    return npz_file(arrays)
 
 
 def as_parquet(batch: Batch) -> bytes:
@@ -84,7 +96,7 @@ def as_parquet(batch: Batch) -> bytes:
 def as_grid(images: Images) -> bytes:
     """One PNG of all samples, each class in rows of its own."""
     rows: list[tuple[str, list[NDArray[np.uint8]]]] = []
-    for label, name in enumerate(images.classes):
+    for label, name in enumerate(images.plan.classes):
         mine = list(images.pixels[images.labels == label])
         for start in range(0, len(mine), GRID_COLUMNS):
             rows.append((name if not start else "", mine[start : start + GRID_COLUMNS]))
@@ -95,6 +107,7 @@ def as_json(batch: Batch) -> bytes:
     """Seed, models, and every sample with its class and its file in base64, named by its format."""
     plan = batch.plan
     image_format = plan.encoding.format
+    variants = Variants(plan)
     document = {
         "seed": plan.seed,
         "models": [{"name": m.name, "version": m.version, "sha256": m.sha256} for m in plan.models],
@@ -108,9 +121,28 @@ def as_json(batch: Batch) -> bytes:
                 "label": plan.cells[row.cell].label,
                 "candidate": row.candidate,
                 "pixel_sha256": row.pixel_sha256.hex(),
+                **_transformed(plan, row, variants),
                 image_format: base64.b64encode(content).decode(),
             }
             for row, content in batch.ordered()
         ],
     }
     return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _transformed(plan: Plan, row: SampleRow, variants: Variants) -> dict[str, Any]:
+    """What happened to an image after it was drawn, as the manifest of a job says it."""
+    if not plan.transforms:
+        return {}
+    first, variant = variants.of(row.sample)
+    found = parameters_of(
+        plan.transforms,
+        plan.image,
+        seed=plan.seed,
+        model=plan.models[plan.cells[row.cell].model].sha256,
+        shard=plan.locate(row.sample)[0],
+        candidate=row.candidate,
+        variant=variant,
+    )
+    which = {"variant_of": first, "variant": variant} if plan.variants > 1 else {}
+    return {**which, "transforms": found}

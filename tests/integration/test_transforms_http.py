@@ -93,10 +93,34 @@ def test_variants_of_drawn_images(http: httpx.Client) -> None:
     assert report["request"]["variants"] == 3
 
 
-def test_a_small_batch_is_not_transformed(service: Service) -> None:
-    answer = service.client.post("/v1/samples", json={**BODY, "transforms": TRANSFORMS})
-    assert answer.status_code == 422
-    assert "Only a job can transform" in answer.json()["detail"]
+def test_samples_at_once_are_those_of_a_job(http: httpx.Client) -> None:
+    noisy = [*TRANSFORMS, {"type": "noise", "sd": [0.02, 0.1]}, {"type": "blur"}]
+    # The second one is too large for the event loop: threads work it out.
+    for counts, variants in (({"bag": 10, "sandal": 4}, 3), ({"bag": 200, "sandal": 60}, 1)):
+        asked = {**BODY, "samples_per_class": counts, "transforms": noisy, "variants": variants}
+        job = run_job(http, asked)
+        archive = http.get(job["archives"][0]["url"]).content
+        rows = rows_of(http, job)
+        assert _at_once(http, asked, "application/zip").content == archive
+        with np.load(io.BytesIO(_at_once(http, asked, "application/x-npz").content)) as arrays:
+            of_job = images(http, job)
+            for row in rows:
+                np.testing.assert_array_equal(
+                    arrays["images"][row["index"], ..., 0], of_job[row["file"]]
+                )
+            if variants > 1:
+                assert arrays["variant_of"].tolist() == [row["variant_of"] for row in rows]
+        document = _at_once(http, asked, "application/json").json()
+        for told, row in zip(document["samples"], rows, strict=True):
+            names = ["pixel_sha256", "transforms"]
+            names += ["variant_of", "variant"] if variants > 1 else []
+            assert {name: told[name] for name in names} == {name: row[name] for name in names}
+
+
+def _at_once(http: httpx.Client, body: dict[str, Any], media_type: str) -> httpx.Response:
+    answer = http.post("/v1/samples", json=body, headers={"Accept": media_type})
+    assert answer.status_code == 200, answer.text
+    return answer
 
 
 def test_unknown_options_are_refused(service: Service) -> None:

@@ -25,9 +25,6 @@ class Seen:
         self._count = 0
         self._exact: set[int] = set()
 
-    def __len__(self) -> int:
-        return self._count
-
     def has_near(self, value: int) -> bool:
         """Whether one of them is near."""
         if not self._distance or value in self._exact:
@@ -42,11 +39,6 @@ class Seen:
         self._known[self._count] = value
         self._exact.add(value)
         self._count += 1
-
-    def forget_after(self, count: int) -> None:
-        """Go back to when there were so many, all of them different."""
-        self._exact.difference_update(self._known[count : self._count].tolist())
-        self._count = count
 
 
 def repeated(shards: Sequence[Hashes], distance: int) -> dict[int, NDArray[np.int64]]:

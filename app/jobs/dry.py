@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.checks import reasons
 from app.errors import DryClassError
-from app.jobs.openings import Openings
+from app.jobs.openings import LOW_CONFIDENCE, OTHER_CLASS_FULL, Openings
 from app.jobs.plan import Plan, Shard
 
 ADVICE = {
@@ -21,6 +21,8 @@ ADVICE = {
     reasons.CONFIDENCE: "lower min_confidence",
     reasons.COPY: "take a model that draws more than its training images, or lower the percentile",
     reasons.NEAR_DUPLICATE: "lower the distance of near_duplicates, or ask for fewer samples",
+    LOW_CONFIDENCE: "lower min_confidence of labelled_by",
+    OTHER_CLASS_FULL: "ask for less of this class, or take a model that makes it more often",
 }
 """Reason → what helps against it."""
 

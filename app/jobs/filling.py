@@ -207,8 +207,10 @@ class Filling:
         return np.array(list(takers.values()), np.int64)
 
     def _count(self, positions: NDArray[np.int64], codes: Codes) -> None:
-        """Count the refused ones, each drawn for a position."""
+        """Count the refused ones; by class where each was drawn for a position."""
         self.reasons += counted(codes)
+        if self.plan.labelled_by:
+            return
         refused = np.flatnonzero(codes)
         labels = self._labels[positions[refused]].tolist()
         for label, code in zip(labels, codes[refused].tolist(), strict=True):
@@ -225,10 +227,11 @@ class Filling:
             for candidates, batch in batches:
                 codes = self.checking.codes(batch.pixels, batch.finite, candidates.positions)
                 verdicts = self.label(judge.sha256, batch.pixels)
-                asked = openings.could_fill(codes == 0, verdicts)
-                mark, hashes = self._mark_duplicates(asked, batch.pixels, codes)
+                hashes = self._mark_duplicates(openings, verdicts, batch.pixels, codes)
                 positions = openings.fill(codes == 0, verdicts)
-                self._keep_hashes(mark, hashes, codes, positions, openings.considered)
+                for candidate, value in hashes.items():
+                    assert self.hashes is not None
+                    self.hashes[positions[candidate]] = value
                 stream.first += openings.considered
                 self.reasons += counted(codes[: openings.considered])
                 if (positions >= 0).any():
@@ -242,40 +245,30 @@ class Filling:
             raise dry_labelled(self.plan, self.shard, stream.model, openings, self.reasons)
 
     def _mark_duplicates(
-        self, asked: NDArray[np.bool_], images: NDArray[np.uint8], codes: Codes
-    ) -> tuple[int, dict[int, int]]:
+        self, openings: Openings, verdicts: Verdicts, images: NDArray[np.uint8], codes: Codes
+    ) -> dict[int, int]:
         """Mark near duplicates among those that a class that was asked for could use.
 
-        Returns how many hashes there were before, and the new ones by candidate.
+        Returns the hashes of those that become samples, by candidate: nothing else is remembered.
         """
         found: dict[int, int] = {}
-        if self._seen is None or not asked.any():
-            return 0, found
-        mark, places = len(self._seen), np.flatnonzero(asked)
-        hashes = perceptual_hashes(images[places]).tolist()
-        for candidate, value in zip(places.tolist(), hashes, strict=True):
+        asked = np.flatnonzero(openings.could_fill(codes == 0, verdicts))
+        if self._seen is None or not len(asked):
+            return found
+        left = openings.missing
+        hashes = perceptual_hashes(images[asked]).tolist()
+        labels = verdicts.labels[asked].tolist()
+        for candidate, value, label in zip(asked.tolist(), hashes, labels, strict=True):
+            if not left:
+                break
             if self._seen.has_near(value):
                 codes[candidate] = code_of(NEAR_DUPLICATE)
-            else:
+            elif label in left:
                 self._seen.add(value)
                 found[candidate] = value
-        return mark, found
-
-    def _keep_hashes(
-        self,
-        mark: int,
-        hashes: dict[int, int],
-        codes: Codes,
-        positions: NDArray[np.int64],
-        considered: int,
-    ) -> None:
-        """Those of samples; what came after the last one that was needed is forgotten again."""
-        if self._seen is None or self.hashes is None or not hashes:
-            return
-        self._seen.forget_after(mark + sum(candidate < considered for candidate in hashes))
-        for candidate, value in hashes.items():
-            if positions[candidate] >= 0:
-                self.hashes[positions[candidate]] = value
+                left[label] -= 1
+                left = left if left[label] else {k: n for k, n in left.items() if n}
+        return found
 
     @cached_property
     def _labels(self) -> NDArray[np.int64]:

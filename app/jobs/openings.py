@@ -12,6 +12,10 @@ from models.verdicts import Verdicts
 
 NOT_FINITE = "not-finite"
 """The reason of candidates that hold a NaN or an infinity."""
+LOW_CONFIDENCE = "low-confidence"
+"""Of those that the classifier is not sure enough of."""
+OTHER_CLASS_FULL = "other-class-full"
+"""Of those whose class needs no more, or was not asked for."""
 FEWEST_OWED = 100
 """A shard that owes fewer samples of a model may draw as many candidates as one that owes these:
 of few, luck decides too much."""
@@ -81,8 +85,8 @@ class Openings:
     ) -> None:
         reasons = {
             NOT_FINITE: ~finite,
-            "low-confidence": finite & ~sure,
-            "other-class-full": sure & (filled < 0),
+            LOW_CONFIDENCE: finite & ~sure,
+            OTHER_CLASS_FULL: sure & (filled < 0),
         }
         self.refused.update({name: int(found.sum()) for name, found in reasons.items()})
         self.labelled.update(labels[sure].tolist())
@@ -90,7 +94,7 @@ class Openings:
     def dry(self, classes: Sequence[str], model: str, judge: str) -> str:
         """A sentence on what could not be filled, and the figures behind it."""
         drawn = sum(self.labelled.values()) + sum(
-            self.refused[name] for name in (NOT_FINITE, "low-confidence")
+            self.refused[name] for name in (NOT_FINITE, LOW_CONFIDENCE)
         )
         short = ", ".join(
             f"{classes[label]!a} ({count} missing, {self.labelled[label]} labelled so)"

@@ -20,7 +20,8 @@ from app.jobs.filling import ROUND
 from app.jobs.plan import Plan
 from app.settings import Settings
 from models.latents import normal
-from models.zoo.catalogue import shipped
+from models.verdicts import Verdicts
+from models.zoo.catalogue import shipped, shipped_classifiers
 from tests import made_corpora as made
 from tests.databases import DIALECTS, fresh_postgres
 from tests.local_worker import MODEL, FakeBatch, FakeEngine, LocalWorker
@@ -31,6 +32,7 @@ CLASSES = ("bag", "coat", "sandal")
 TRAIN, TEST = 30, 40
 ASKED = {"sandal": 40, "bag": 25}
 PERCENTILE = 10
+JUDGE = next(each.spec for each in shipped_classifiers() if "bag" in each.spec.classes)
 SPEC = next(each.spec for each in shipped() if each.spec.name == MODEL)
 Images = NDArray[np.uint8]
 
@@ -173,10 +175,14 @@ def body(**copies: Any) -> dict[str, Any]:
 
 
 def drawn(
-    service: Service, worker: LocalWorker, order: Sequence[int], threads: int = 1
+    service: Service,
+    worker: LocalWorker,
+    order: Sequence[int],
+    threads: int = 1,
+    asked: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], Plan]:
     """A job that has ended, its manifest and its plan; shards in this order, so many at a time."""
-    answer = service.client.post("/v1/jobs", json=body())
+    answer = service.client.post("/v1/jobs", json=asked or body())
     assert answer.status_code == 202, answer.text
     view = answer.json()
     job = worker.job(view["id"])
@@ -232,6 +238,81 @@ def test_neither_order_nor_workers_change_a_sample(service: Service, worker: Loc
     assert queued["dataset_identifier"] == found[0][3]
     assert queued["copies"]["threshold"] is None
     service.client.post(queued["links"]["cancel"])
+
+
+class Unasked(Copying):
+    """The same of whatever class, as a model does that takes none, with a classifier beside it."""
+
+    def generate(self, model: str, z: Any, labels: Any, batch: int) -> FakeBatch:
+        assert labels is None
+        return FakeBatch(np.stack([unasked(row) for row in z]), np.array([z[:, 0] < 1.5])[0])
+
+    def label(self, classifier: str, pixels: Images) -> Verdicts:
+        found = [judged(each) for each in pixels]
+        labels = [JUDGE.classes.index(name) for name, _ in found]
+        return Verdicts(np.array(labels), np.array([sure for _, sure in found], np.float32))
+
+
+def unasked(z: NDArray[np.float32]) -> Images:
+    return paint(z, CLASSES[int(hashlib.sha256(z.tobytes()).digest()[9]) % len(CLASSES)])
+
+
+def judged(pixels: Images) -> tuple[str, float]:
+    return CLASSES[int(pixels[5, 5, 0]) % 3], float(pixels[6, 6, 0] % 16) / 16
+
+
+def test_every_check_with_a_classifier_that_labels(service: Service, worker: LocalWorker) -> None:
+    asked: dict[str, Any] = {
+        "model": "fashion-gan", "samples_per_class": {"sandal": 20, "bag": 14}, "seed": 3,
+        "labelled_by": {"classifier": JUDGE.name, "min_confidence": 0.25},
+        "checks": body()["checks"] | {"contrast": {"max": 0.165}, "near_duplicates": True},
+    }  # fmt: skip
+    kept, worker.context.engine = worker.context.engine, Unasked()
+    view, page, plan = drawn(service, worker, (1, 0), asked=asked)
+    worker.context.engine = kept
+    assert view["state"] == "succeeded", view["problem"]
+
+    every = [(name, split, pixels) for split in REAL for name in CLASSES for pixels in REAL[split][name]]  # noqa: E501  # fmt: skip
+    training = [pixels.astype(np.int64) for _, split, pixels in every if split == "train"]
+
+    def nearest(pixels: Images) -> float:
+        return float(np.sqrt(min(((each - pixels) ** 2).sum() for each in training)))
+
+    unseen = sorted(nearest(pixels) for _, split, pixels in every if split == "test")
+    limit = unseen[len(unseen) * PERCENTILE // 100 - 1]
+    chosen, refused = [], Counter[str]()
+    for index in range(plan.shards):
+        shard, candidate = plan.shard(index), -1
+        left = {shard.first + k: plan.classes[plan.cells[cell].label]
+                for k, cell in enumerate(shard.cells)}  # fmt: skip
+        while left:
+            candidate += 1
+            sha256 = plan.models[0].sha256
+            z = normal(seed=3, model=sha256, shard=index, first=candidate, count=1, size=64)
+            pixels, fits = unasked(z[0]), {name: at for at, name in reversed(left.items())}
+            name, sure = judged(pixels)
+            if z[0, 0] >= 1.5:
+                refused["not-finite"] += 1
+            elif pixels.std() / 255 > 0.165:
+                refused["contrast"] += 1
+            elif nearest(pixels) <= limit + 1e-9:
+                refused["copy"] += 1
+            elif sure < 0.25:
+                refused["low-confidence"] += 1
+            elif name not in fits:
+                refused["other-class-full"] += 1
+            else:
+                chosen.append((fits[name], candidate))
+                del left[fits[name]]
+    assert [(row["index"], row["candidate"]) for row in page["samples"]] == sorted(chosen)
+    assert page["refused"] == dict(refused)
+    assert set(refused) == {
+        "not-finite", "contrast", "copy", "low-confidence", "other-class-full",
+    }  # fmt: skip
+    assert Counter(row["class"] for row in page["samples"]) == asked["samples_per_class"]
+    assert page["copies"]["distances"] == {"": pytest.approx(limit, abs=1e-3)}
+    report = service.client.get(view["report"]["json_url"]).json()["job"]
+    assert (report["refused"], report["refused_by_class"]) == (dict(refused), {})
 
 
 def test_a_dry_class_says_its_figures(service: Service, worker: LocalWorker) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,16 @@ from tests.harness import Server, run_job, serving
 from tests.mapped_model import mapped_model
 
 BODIES: dict[str, dict[str, Any]] = {
-    "by class": {"model": "fashion-cgan", "samples_per_class": 15, "sampling": {"truncation": 0.9}},
+    "by class": {"model": "fashion-cgan", "samples_per_class": 15, "sampling": {"truncation": 0.9},
+                 "checks": {"copies": {"dataset": "shop", "percentile": 30}}},
     "labelled": {
         "model": "fashion-gan",
         "samples_per_class": 4,
         "labelled_by": {"classifier": "fashion-classifier", "min_confidence": 0.6},
+        "checks": {
+            "brightness": {"min": 0.15}, "copies": {"dataset": "shop", "percentile": 30},
+            "near_duplicates": {"distance": 1},
+        },
     },
     "two models": {
         "models": [
@@ -66,7 +73,31 @@ def database(own: Server) -> Iterator[sa.Engine]:
 
 @pytest.fixture(scope="module", params=BODIES)
 def job(request: pytest.FixtureRequest, http: httpx.Client) -> dict[str, Any]:
-    return run_job(http, BODIES[request.param] | {"seed": 6})
+    """A job that has succeeded; a dataset that it was held against is gone again."""
+    body = BODIES[request.param] | {"seed": 6}
+    if "copies" not in body.get("checks", {}):
+        return run_job(http, body)
+    upload = {"file": ("shop.zip", real_images(http))}
+    dataset = http.post("/v1/datasets", files=upload, data={"name": "shop"})
+    assert dataset.status_code == 201, dataset.text
+    job = run_job(http, body)
+    assert job["progress"]["refused"]["copy"] > 0
+    assert http.delete(f"/v1/datasets/{dataset.json()['id']}").status_code == 204
+    return job
+
+
+def real_images(http: httpx.Client) -> bytes:
+    """What takes the place of real ones: samples of a model, as near to others as they are."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as folders:
+        for split, seed in (("train", 101), ("test", 102)):
+            body = {"model": "fashion-cgan", "samples_per_class": 12, "seed": seed}
+            answer = http.post("/v1/samples", json=body)
+            with zipfile.ZipFile(io.BytesIO(answer.content)) as samples:
+                for name in samples.namelist():
+                    if name.endswith(".png"):
+                        folders.writestr(f"{split}/{name}", samples.read(name))
+    return packed.getvalue()
 
 
 @pytest.fixture

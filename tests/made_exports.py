@@ -84,7 +84,7 @@ def make(plan: Plan, folder: Path) -> Made:
         with storage.create(key) as writer:
             archive = ZipWriter(writer)
             names = [layout.file_name(shard.first + k, int(shard.cells[k])) for k in order]
-            starts = archive.add_all(names, [files[k] for k in order])
+            starts = archive.add_all(names, [files[k] for k in order]).tolist()
             archive.close()
         offsets = dict(zip(order.tolist(), starts, strict=True))
         rows += [

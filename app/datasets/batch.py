@@ -34,10 +34,10 @@ class Batch:
     licences: list[str] = field(default_factory=list)
     _files: dict[str, bytes] = field(default_factory=dict)
 
-    def add_all(self, names: list[str], payloads: list[bytes]) -> list[int]:
+    def add_all(self, names: list[str], payloads: list[bytes]) -> NDArray[np.int64]:
         """Keep files, as a shard's run gives them."""
         self._files.update(zip(names, payloads, strict=True))
-        return [0] * len(names)
+        return np.zeros(len(names), np.int64)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Name and content, in the order they were made."""

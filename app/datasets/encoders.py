@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
@@ -17,9 +17,10 @@ class Encode(Protocol):
     """Writes image files."""
 
     def __call__(
-        self, pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = None, /
+        self, pixels: NDArray[np.uint8], packets: NDArray[np.uint8] | None = None, /
     ) -> list[bytes]:
-        """One file for each image of uint8 [N, H, W, C]; with the XMP packet of each, if given."""
+        """One file for each image of uint8 [N, H, W, C]; with the XMP packet of each, uint8
+        [N, bytes], if given."""
 
 
 def encoder_of(encoding: Encoding) -> Encode:

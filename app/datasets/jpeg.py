@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -22,13 +21,14 @@ def encoder_name() -> str:
 
 
 def encode_batch(
-    pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = None, *, quality: int
+    pixels: NDArray[np.uint8], packets: NDArray[np.uint8] | None = None, *, quality: int
 ) -> list[bytes]:
     """One JPEG file for each image of uint8 [N,H,W,C], C of 1 or 3; quality 1 … 100.
 
-    packets: N XMP packets to put into the files. Colours keep their full resolution: subsampling
-    would smear images of a few dozen pixels. The accurate DCT gives equal bytes with and without
-    SIMD, which libjpeg-turbo does not promise of the fast one. Raises KeyError for other channels.
+    packets: uint8 [N, bytes], the XMP packet of each. Colours keep their full resolution:
+    subsampling would smear images of a few dozen pixels. The accurate DCT gives equal bytes with
+    and without SIMD, which libjpeg-turbo does not promise of the fast one. Raises KeyError for
+    other channels.
     """
     colours = _COLOUR_SPACES[pixels.shape[3]]
     files = [
@@ -37,7 +37,9 @@ def encode_batch(
         )
         for image in np.ascontiguousarray(pixels)
     ]
-    return files if packets is None else list(map(_marked, files, packets))
+    if packets is None:
+        return files
+    return [_marked(file, packet.tobytes()) for file, packet in zip(files, packets, strict=True)]
 
 
 def _marked(file: bytes, packet: bytes) -> bytes:

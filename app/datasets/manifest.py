@@ -52,12 +52,21 @@ FIELDS = {
 }
 """What the fields of a `SampleRow` are called where rows are kept, and their types in numpy."""
 
+RECORD = np.dtype(list(FIELDS.items()))
+Records = NDArray[np.void]
+"""Rows [n] as columns: an array of `RECORD`."""
+
 _DIGEST = itemgetter(*map(SampleRow._fields.index, ("sample", "cell", "file_sha256")))
 
 
-def as_records(rows: Sequence[SampleRow]) -> NDArray[np.void]:
-    """Rows as an array [n] of records with the names and types of `FIELDS`."""
-    return np.array(rows, list(FIELDS.items()))
+def as_records(rows: Sequence[SampleRow]) -> Records:
+    """Rows as columns."""
+    return np.array(list(rows), RECORD)
+
+
+def as_rows(records: Records) -> list[SampleRow]:
+    """The rows that columns are of."""
+    return list(map(SampleRow._make, records.tolist()))
 
 
 class StoredRow(NamedTuple):
@@ -106,6 +115,13 @@ class Layout:
         """What the paths of a split begin with: `<split>/` where there are several."""
         several = self.plan.merge is not None and len(self.plan.merge.splits) > 1
         return f"{split}/" if several else ""
+
+    def file_names(self, indices: Sequence[int], cells: Sequence[int]) -> list[str]:
+        """`file_name` of many samples."""
+        starts, ending = self._start_of_cell, f".{self.plan.encoding.extension}"
+        return [
+            f"{starts[cell]}{index:08d}{ending}" for index, cell in zip(indices, cells, strict=True)
+        ]
 
     def file_name(self, index: int, cell: int) -> str:
         """Path of a sample in an archive: `<class folder>/<index>.<png, webp or jpg>`.

@@ -17,7 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.datasets.manifest import FIELDS, SampleRow, StoredRow, as_records
+from app.datasets.manifest import FIELDS, Records, SampleRow, StoredRow
 from app.db.tables import Shard
 from app.errors import DamagedRowsError, MissingObjectError
 from app.jobs.plan import Plan
@@ -120,7 +120,7 @@ class _StoredShard:
     rows_sha256: str
 
 
-def store_rows(storage: LocalStorage, object_key: str, rows: Sequence[SampleRow]) -> RowsFile:
+def store_rows(storage: LocalStorage, object_key: str, rows: Records) -> RowsFile:
     """Store the rows of a shard, which are in order of index."""
     # Imported when it is needed: it is large, and the API starts without it.
     from pyarrow import BufferOutputStream, parquet
@@ -142,14 +142,13 @@ def store_rows(storage: LocalStorage, object_key: str, rows: Sequence[SampleRow]
     return RowsFile(object_key, writer.bytes, writer.sha256)
 
 
-def _table(rows: Sequence[SampleRow]) -> pyarrow.Table:
+def _table(rows: Records) -> pyarrow.Table:
     import pyarrow as pa
 
-    records = as_records(rows)
     columns = {}
     for name, kind in FIELDS.items():
         type_ = pa.binary(32) if kind == "V32" else pa.from_numpy_dtype(np.dtype(kind))
-        values = pa.py_buffer(records[name].tobytes())
+        values = pa.py_buffer(rows[name].tobytes())
         columns[name] = pa.Array.from_buffers(type_, len(rows), [None, values])
     return pa.table(columns)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -23,22 +22,24 @@ def encoder_name() -> str:
 
 
 def encode_batch(
-    pixels: NDArray[np.uint8], packets: Sequence[bytes] | None = None, *, quality: int | None = None
+    pixels: NDArray[np.uint8],
+    packets: NDArray[np.uint8] | None = None,
+    *,
+    quality: int | None = None,
 ) -> list[bytes]:
     """One WebP file for each image of uint8 [N,H,W,C], C of 1, 3 or 4.
 
-    packets: N XMP packets to put into the files, which makes them of the extended form. Lossless
-    without a quality, also where a pixel is transparent. Raises ValueError for other channels and
-    for a side of more than 16,383 pixels.
+    packets: uint8 [N, bytes], the XMP packet of each, which makes files of the extended form.
+    Lossless without a quality, also where a pixel is transparent. Raises ValueError for other
+    channels and for a side of more than 16,383 pixels.
     """
     if pixels.shape[3] not in (1, 3, 4):
         raise ValueError(f"a WebP file has no form for {pixels.shape[3]} channels")
     planes = pixels[..., 0] if pixels.shape[3] == 1 else pixels
+    texts = [b""] * len(planes) if packets is None else [packet.tobytes() for packet in packets]
     return [
-        _file(Image.fromarray(plane), packet, quality)
-        for plane, packet in zip(
-            np.ascontiguousarray(planes), packets or [b""] * len(planes), strict=True
-        )
+        _file(Image.fromarray(plane), text, quality)
+        for plane, text in zip(np.ascontiguousarray(planes), texts, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.encoders import Encode
+from app.datasets.png import bytes_of_each
 from app.jobs.plan import Shard
 
 
@@ -42,16 +43,16 @@ class Encoded(NamedTuple):
 
     positions: NDArray[np.int64]
     """Of samples in the shard."""
-    candidates: list[int]
+    candidates: NDArray[np.int64]
     payloads: list[bytes]
-    file_sha256: list[bytes]
-    pixel_sha256: list[bytes]
+    file_sha256: NDArray[np.void]
+    pixel_sha256: NDArray[np.void]
     cpu_seconds: float
     """That it took."""
 
 
-Packets = Callable[[Iterable[int]], list[bytes]]
-"""Positions in a shard → the XMP packets of these samples."""
+Packets = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Positions in a shard [n] → the XMP packets of these samples [n, bytes]."""
 Sign = Callable[[list[int], list[int], list[bytes]], list[bytes]]
 """Positions in a shard, candidates, image files → the files with a signed manifest."""
 Change = Callable[[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]], NDArray[np.uint8]]
@@ -80,15 +81,20 @@ def encoded(
     if change is not None:
         kept = change(candidates.model, candidates.first + keep, copies, kept)
     positions = shard.places(drawn)
-    numbers = (candidates.first + np.repeat(keep, copies)).tolist()
-    payloads = encode(kept, packets(positions.tolist()) if packets else None)
+    numbers = candidates.first + np.repeat(keep, copies)
+    payloads = encode(kept, packets(positions) if packets else None)
     if sign is not None:
-        payloads = sign(positions.tolist(), numbers, payloads)
+        payloads = sign(positions.tolist(), numbers.tolist(), payloads)
     return Encoded(
         positions=positions,
         candidates=numbers,
         payloads=payloads,
-        file_sha256=[sha256(payload).digest() for payload in payloads],
-        pixel_sha256=[sha256(image).digest() for image in kept],
+        file_sha256=_digests(payloads),
+        pixel_sha256=_digests(bytes_of_each(kept)),
         cpu_seconds=thread_time() - began,
     )
+
+
+def _digests(contents: Iterable[bytes]) -> NDArray[np.void]:
+    """The SHA-256 of each."""
+    return np.array([sha256(content).digest() for content in contents], "V32")

@@ -20,7 +20,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from app.datasets.database_rows import insert_samples
-from app.datasets.manifest import SampleRow
+from app.datasets.manifest import Records
 from app.datasets.parquet_rows import RowsFile
 from app.db.session import now
 from app.db.tables import LIVE, Job, JobState, RowsIn, Shard
@@ -38,7 +38,7 @@ from app.quality.gate import Condition, GateOutcome
 class StoredShard:
     """A shard file that is stored, and what is in it."""
 
-    rows: Sequence[SampleRow]
+    rows: Records
     bytes: int
     sha256: str
     refused: int

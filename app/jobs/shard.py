@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import starmap
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.datasets import marks
 from app.datasets.encoders import encoder_of
-from app.datasets.manifest import Layout, SampleRow
+from app.datasets.manifest import RECORD, Layout, Records, SampleRow, as_records, as_rows
 from app.datasets.signing import NEEDED, Signing
 from app.errors import SigningError
 from app.jobs.drawing import Drawing
@@ -29,13 +28,13 @@ BATCHES_AHEAD = 4
 class Members(Protocol):
     """The shard file."""
 
-    def add_all(self, names: list[str], payloads: list[bytes]) -> list[int]:
+    def add_all(self, names: list[str], payloads: list[bytes]) -> NDArray[np.int64]:
         """Append files; returns where the bytes of each begin."""
 
 
 @dataclass(kw_only=True)
 class ShardRun(Drawing):
-    """One run of one shard; `rows` and `refused` are its results."""
+    """One run of one shard; `records` and `refused` are its results."""
 
     encoders: Executor
     change: Change | None = None
@@ -44,10 +43,18 @@ class ShardRun(Drawing):
     """Needed where the plan wants images signed."""
     report: Callable[[int], None]
     """Called with the number of samples so far; raises to stop the run."""
-    rows: list[SampleRow] = field(default_factory=list)
+    records: Records = field(default_factory=partial(as_records, ()))
+    """Of all samples in order of index, once the run has ended."""
+    stored: int = 0
+    """Samples that are in the file so far."""
     seconds: float = 0.0
     encoding_seconds: float = 0.0
     """Of processors."""
+
+    @property
+    def rows(self) -> list[SampleRow]:
+        """`records` one by one."""
+        return as_rows(self.records)
 
     def write(self, members: Members) -> None:
         """Draw every sample of the shard into the file.
@@ -56,32 +63,32 @@ class ShardRun(Drawing):
         """
         began = time.perf_counter()
         layout = Layout(self.plan)
+        parts = [self.records]
         for batch in self._encoded():
-            self._store(members, layout, batch)
-            self.report(len(self.rows))
-        self.rows.sort()
+            parts.append(self._store(members, layout, batch))
+            self.stored += len(parts[-1])
+            self.report(self.stored)
+        records = np.concatenate(parts)
+        self.records = records[np.argsort(records["index"])]
         self.seconds = time.perf_counter() - began
 
     def look_up(self) -> None:
         """As of `Drawing`."""
-        self.report(len(self.rows))
+        self.report(self.stored)
 
-    def _store(self, members: Members, layout: Layout, batch: Encoded) -> None:
+    def _store(self, members: Members, layout: Layout, batch: Encoded) -> Records:
         self.encoding_seconds += batch.cpu_seconds
-        indices = (self.shard.first + batch.positions).tolist()
-        cells = self.shard.cells[batch.positions].tolist()
-        offsets = members.add_all(list(map(layout.file_name, indices, cells)), batch.payloads)
-        columns = zip(
-            indices,
-            cells,
-            batch.candidates,
-            offsets,
-            map(len, batch.payloads),
-            batch.file_sha256,
-            batch.pixel_sha256,
-            strict=True,
-        )
-        self.rows += starmap(SampleRow, columns)
+        indices = self.shard.first + batch.positions
+        cells = self.shard.cells[batch.positions]
+        names = layout.file_names(indices.tolist(), cells.tolist())
+        records = np.empty(len(names), RECORD)
+        records["index"], records["cell"] = indices, cells
+        records["candidate"] = batch.candidates
+        records["offset"] = members.add_all(names, batch.payloads)
+        records["length"] = np.fromiter(map(len, batch.payloads), np.int64, len(names))
+        records["file_sha256"] = batch.file_sha256
+        records["pixel_sha256"] = batch.pixel_sha256
+        return records
 
     def _encoded(self) -> Iterator[Encoded]:
         """Encoded batches in order; the next ones are drawn while these are encoded."""
@@ -111,9 +118,8 @@ class ShardRun(Drawing):
         for candidates, pixels in self.accepted():
             yield from candidates.pieces(pixels, most)
 
-    def _packets(self, positions: Iterable[int]) -> list[bytes]:
-        first = self.shard.first
-        return marks.packets(self.plan.identifier, (first + at for at in positions))
+    def _packets(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return marks.packets(self.plan.identifier, self.shard.first + positions)
 
     def _signed(
         self, positions: list[int], candidates: list[int], files: list[bytes]

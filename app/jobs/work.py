@@ -215,14 +215,14 @@ def _store_shard(context: WorkerContext, lease: Lease) -> lifecycle.StoredShard:
         store_hashes(context.storage, lease.object_key, run.hashes)
     in_file = lease.rows_in == RowsIn.PARQUET
     return lifecycle.StoredShard(
-        rows=run.rows,
+        rows=run.records,
         bytes=writer.bytes,
         sha256=writer.sha256,
         refused=run.refused,
         seconds=run.seconds,
         environment=seat.environment,
         work=_work_of(run, seat),
-        rows_file=store_rows(context.storage, lease.rows_key, run.rows) if in_file else None,
+        rows_file=store_rows(context.storage, lease.rows_key, run.records) if in_file else None,
     )
 
 

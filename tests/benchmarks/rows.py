@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from app.datasets.manifest import SampleRow
+from app.datasets.manifest import SampleRow, as_records
 from app.db.migrate import migrate
 from app.db.session import create_engine, transaction
 from app.db.tables import Tenant
@@ -79,4 +79,5 @@ def _stored(shard: int) -> lifecycle.StoredShard:
         SampleRow(shard * ROWS + k, k % 10, k, 60 + 700 * k, 650, random(32), random(32))
         for k in range(ROWS)
     ]
-    return lifecycle.StoredShard(rows, 700 * ROWS, "0" * 64, 0, 1.0, {"device": "none"}, {})
+    records = as_records(rows)
+    return lifecycle.StoredShard(records, 700 * ROWS, "0" * 64, 0, 1.0, {"device": "none"}, {})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.bootstrap import prepare
 from app.datasets import marks
 from app.datasets.encoders import encoder_names, encoder_of
-from app.datasets.manifest import Layout, SampleRow
+from app.datasets.manifest import Layout, SampleRow, as_records
 from app.datasets.zip_writer import ZipWriter
 from app.db.session import create_engine, transaction
 from app.db.tables import DEFAULT_TENANT, Job
@@ -83,13 +83,15 @@ def _stored(
     with storage.create(lease.object_key) as writer:
         archive = ZipWriter(writer)
         names = [layout.file_name(index, cell) for index, cell in zip(indices, cells, strict=True)]
-        starts = archive.add_all(names, files)
+        starts = archive.add_all(names, files).tolist()
         archive.close()
     rows = [
         SampleRow(index, cell, k, starts[k], len(file), _sha256(file), _sha256(pixels[k].tobytes()))
         for k, (index, cell, file) in enumerate(zip(indices, cells, files, strict=True))
     ]
-    return lifecycle.StoredShard(rows, writer.bytes, writer.sha256, 0, 1.0, {"device": "none"}, {})
+    return lifecycle.StoredShard(
+        as_records(rows), writer.bytes, writer.sha256, 0, 1.0, {"device": "none"}, {}
+    )
 
 
 def _sha256(content: bytes) -> bytes:

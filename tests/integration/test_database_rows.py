@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.datasets.database_rows import insert_samples
-from app.datasets.manifest import FIELDS, SampleRow
+from app.datasets.manifest import FIELDS, SampleRow, as_records
 from app.db.migrate import migrate
 from app.db.session import create_engine, transaction
 from app.db.tables import Sample
@@ -49,20 +49,29 @@ def stored(engine: sa.Engine) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(*columns))]
 
 
-@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 137])
+@pytest.mark.parametrize("count", [0, 1, 137])
 def test_rows_come_back_as_they_were(engine: sa.Engine, count: int) -> None:
     given = [*rows(count), LARGEST] if count else []
     with transaction(engine) as session:
-        insert_samples(session, JOB, SHARD, given)
+        insert_samples(session, JOB, SHARD, as_records(given))
+    assert stored(engine) == [(JOB, SHARD, *row) for row in given]
+
+
+@pytest.mark.parametrize("count", [1, 137])
+def test_rows_without_gaps_come_back_too(engine: sa.Engine, count: int) -> None:
+    """As shards have them; on SQLite they go in by another statement."""
+    given = [row._replace(sample=2**40 + k, candidate=k % 3) for k, row in enumerate(rows(count))]
+    with transaction(engine) as session:
+        insert_samples(session, JOB, SHARD, as_records(given))
     assert stored(engine) == [(JOB, SHARD, *row) for row in given]
 
 
 @pytest.mark.parametrize("shard", [SHARD, 1])
 def test_an_index_is_there_once(engine: sa.Engine, shard: int) -> None:
     with transaction(engine) as session:
-        insert_samples(session, JOB, SHARD, rows(60))
+        insert_samples(session, JOB, SHARD, as_records(rows(60)))
     with pytest.raises(sa.exc.IntegrityError), transaction(engine) as session:
-        insert_samples(session, JOB, shard, [LARGEST, *rows(1)])
+        insert_samples(session, JOB, shard, as_records([LARGEST, *rows(1)]))
     assert len(stored(engine)) == 60
 
 
@@ -74,7 +83,7 @@ def test_a_connection_that_is_ended_makes_the_worker_wait(engine: sa.Engine) -> 
         with transaction(engine) as session, engine.connect() as other:
             pid = session.execute(sa.select(sa.func.pg_backend_pid())).scalar_one()
             other.execute(sa.select(sa.func.pg_terminate_backend(pid, 5_000)))
-            insert_samples(session, JOB, SHARD, rows(60))
+            insert_samples(session, JOB, SHARD, as_records(rows(60)))
 
     with pytest.raises(UnavailableError):
         insert_on_a_connection_that_ends()

@@ -58,6 +58,21 @@ def test_equal_members_equal_bytes(files: list[tuple[str, bytes]]) -> None:
 
 
 @settings(deadline=None, max_examples=50)
+@given(members, members)
+def test_added_together_they_make_the_same_archive(
+    first: list[tuple[str, bytes]], second: list[tuple[str, bytes]]
+) -> None:
+    sink = io.BytesIO()
+    writer = ZipWriter(sink)
+    for files in (first, second):
+        names, payloads = [name for name, _ in files], [payload for _, payload in files]
+        for start, payload in zip(writer.add_all(names, payloads), payloads, strict=True):
+            assert sink.getvalue()[start : start + len(payload)] == payload
+    writer.close()
+    assert sink.getvalue() == archive([*first, *second])
+
+
+@settings(deadline=None, max_examples=50)
 @given(st.lists(members, max_size=5))
 def test_appended_archives_equal_their_members_added(shards: list[list[tuple[str, bytes]]]) -> None:
     sink = io.BytesIO()

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,25 @@ class Pictures:
 
 def render(report: Report, pictures: Pictures | None = None) -> str:
     """The HTML of a report."""
+    shown = pictures or Pictures()
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            css=Markup((TEMPLATES / "report.css").read_text()),  # noqa: S704 - our own file
+            **_figures(report),
+            **_job(report, shown),
+            **_evaluation(report.evaluation, shown),
+            models=[_model(number, part) for number, part in enumerate(report.models)],
+            **_cost(report),
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """Kept with its compiled templates: to compile them takes longer than a small job."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -64,16 +84,7 @@ def render(report: Report, pictures: Pictures | None = None) -> str:
         "share": share,
         "span": span,
     }
-    shown = pictures or Pictures()
-    return environment.get_template("report.html").render(
-        report=report,
-        css=Markup((TEMPLATES / "report.css").read_text()),  # noqa: S704 - our own file
-        **_figures(report),
-        **_job(report, shown),
-        **_evaluation(report.evaluation, shown),
-        models=[_model(number, part) for number, part in enumerate(report.models)],
-        **_cost(report),
-    )
+    return environment
 
 
 def _data_uri(png: bytes) -> str:

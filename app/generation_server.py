@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.errors import ConfigurationError, SynthloomError, UnauthorizedError
+from app.http_protocol import StrictHttp
 from app.wire import (
     GENERATE_PATH,
     LABEL_PATH,
@@ -117,7 +118,7 @@ class GenerationServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._application(),
-                http="h11",
+                http=StrictHttp,
                 ws="none",
                 log_config=None,
                 access_log=False,

@@ -15,6 +15,7 @@ import uvicorn
 
 from app.bootstrap import KEY_FILE
 from app.errors import ConfigurationError
+from app.http_protocol import StrictHttp
 from app.main import create_app
 from app.settings import Settings
 from app.supervisor import Supervisor
@@ -32,21 +33,24 @@ def run_server(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has stopped: a clean stop must exit with 0.
         signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings),
-            http="h11",  # the other parser takes heads of any size, and requests without a host
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            lifespan="on",
-        )
-    )
+    server = uvicorn.Server(config_of(settings))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(settings, server, listener))
+
+
+def config_of(settings: Settings) -> uvicorn.Config:
+    """How the API is served."""
+    return uvicorn.Config(
+        create_app(settings),
+        http=StrictHttp,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        lifespan="on",
+    )
 
 
 async def _serve(settings: Settings, server: uvicorn.Server, listener: socket.socket) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -116,11 +116,18 @@ def install(app: FastAPI) -> None:
     """Answer every failure of the application with a problem."""
     app.add_middleware(OneLength)
     app.add_middleware(RequestId)
-    app.add_exception_handler(SynthloomError, _expected)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    for kind, answer in _ANSWERS.items():
+        app.add_exception_handler(kind, answer)
     app.add_exception_handler(Exception, _unexpected)
     app.include_router(router)
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """What the application answers to an error; raises again one that nobody expected."""
+    for kind, answer in _ANSWERS.items():
+        if isinstance(error, kind):
+            return await answer(request, error)
+    raise error
 
 
 def respond(request: Request, error: SynthloomError, headers: dict[str, str]) -> JSONResponse:
@@ -176,6 +183,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
             request, NotFoundError("There is no such path; /docs lists those that exist."), headers
         )
     return respond(request, MalformedRequestError("The request can't be read."), headers)
+
+
+_ANSWERS = {SynthloomError: _expected, RequestValidationError: _invalid, HTTPException: _http}
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -34,7 +34,7 @@ from app.datasets.batch import (
 from app.errors import JobTooLargeError, NotAcceptableError, ValidationError
 from app.jobs.drawing import AtOnce, Drawing
 from app.jobs.encoded import Change
-from app.jobs.plan import Plan
+from app.jobs.plan import Plan, Shard
 from app.jobs.request import JobRequest
 from app.jobs.shard import ShardRun
 from app.wire import Draw, Drawn, Transforming
@@ -95,16 +95,37 @@ async def create_samples(
     a row) or `application/json` (base64 files). `encoding` is that of the files in zip, Parquet
     and JSON. `transforms` and `variants` are done as in a job; JSON says what each sample got.
     """
-    media_type = _negotiated(accept)
+    media_type = negotiated(accept)
+    prepared = await prepare(services, tenant, body)
+    return await answered(services, prepared, media_type, request)
+
+
+class Prepared(NamedTuple):
+    """A request that is answered here, with all that follows from it."""
+
+    specs: list[ModelSpec]
+    plan: Plan
+    shards: list[Shard]
+
+
+async def prepare(services: Services, tenant: str, body: JobRequest) -> Prepared:
+    """The plan of a request, checked. Raises a ValidationError of the tree."""
     _check_unlabelled(body)
     specs = await services.models.specs(tenant, [source.model for source in body.sources()])
     plan = planned(body, specs, services.limits)
     _check_one_shard(plan)
     _check_size(plan)
+    return Prepared(specs, plan, [plan.shard(index) for index in range(plan.shards)])
+
+
+async def answered(
+    services: Services, prepared: Prepared, media_type: str, request: Request
+) -> Response:
+    """Draw the samples and answer them."""
     request_id = str(request.scope.get("request_id") or secrets.token_hex(8))
-    answer = partial(_answer, services, plan, specs, media_type, request_id)
+    answer = partial(_answer, services, prepared, media_type, request_id)
     workers = services.workers
-    if _is_small(plan):
+    if _is_small(prepared.plan):
         here = _Workers(
             lambda draw: await_only(workers.ask(draw)),
             lambda asked: await_only(workers.transform(asked)),
@@ -134,12 +155,12 @@ def _is_small(plan: Plan) -> bool:
 
 def _answer(
     services: Services,
-    plan: Plan,
-    specs: list[ModelSpec],
+    prepared: Prepared,
     media_type: str,
     request_id: str,
     workers: _Workers,
 ) -> Response:
+    specs, plan, shards = prepared
     engine = RemoteEngine(
         *workers,
         request_id,
@@ -150,9 +171,10 @@ def _answer(
     )
     match FORMATS[media_type]:
         case OfImages(render):
-            content = render(_images(services, plan, engine))
+            content = render(_images(services, plan, shards, engine))
         case OfFiles(render):
-            content = render(_files(services, plan, engine, [spec.licence for spec in specs]))
+            batch = Batch(plan, licences=[spec.licence for spec in specs])
+            content = render(_filled(batch, services, shards, engine))
     headers = {
         "Synthloom-Seed": str(plan.seed),
         "Synthloom-Models": ", ".join(f"{model.ref}#{model.sha256}" for model in plan.models),
@@ -175,13 +197,14 @@ def _change(plan: Plan, shard: int, engine: RemoteEngine) -> Change | None:
     return RemoteChanger(engine.transform, plan, shard).change if plan.transforms else None
 
 
-def _images(services: Services, plan: Plan, engine: RemoteEngine) -> Images:
+def _images(
+    services: Services, plan: Plan, shards: Sequence[Shard], engine: RemoteEngine
+) -> Images:
     shape = plan.image
     pixels = np.empty((plan.samples, shape.height, shape.width, shape.channels), np.uint8)
     labels = np.empty(plan.samples, np.int64)
     label_of = np.array([cell.label for cell in plan.cells])
-    for index in range(plan.shards):
-        shard = plan.shard(index)
+    for shard in shards:
         labels[shard.first : shard.first + shard.size] = label_of[shard.cells]
         drawing = Drawing(
             plan=plan,
@@ -189,7 +212,7 @@ def _images(services: Services, plan: Plan, engine: RemoteEngine) -> Images:
             engine=AtOnce(engine),
             refusal_factor=services.settings.refusal_factor,
         )
-        change = _change(plan, index, engine)
+        change = _change(plan, shard.index, engine)
         for candidates, images in drawing.accepted():
             kept = np.flatnonzero(candidates.positions >= 0)
             drawn, found = candidates.positions[kept], images[kept]
@@ -202,24 +225,28 @@ def _images(services: Services, plan: Plan, engine: RemoteEngine) -> Images:
     return Images(plan, pixels, labels)
 
 
-def _files(services: Services, plan: Plan, engine: RemoteEngine, licences: list[str]) -> Batch:
-    batch = Batch(plan, licences=licences)
-    for index in range(plan.shards):
+def _filled(
+    batch: Batch, services: Services, shards: Sequence[Shard], engine: RemoteEngine
+) -> Batch:
+    plan = batch.plan
+    for shard in shards:
         run = ShardRun(
             plan=plan,
-            shard=plan.shard(index),
+            shard=shard,
             engine=AtOnce(engine),
             encoders=_Here() if _is_small(plan) else services.encoders,
             report=lambda _: None,
             refusal_factor=services.settings.refusal_factor,
-            change=_change(plan, index, engine),
+            change=_change(plan, shard.index, engine),
         )
         run.write(batch)
         batch.rows += run.rows
     return batch
 
 
-def _negotiated(accept: str) -> str:
+@lru_cache(maxsize=64)
+def negotiated(accept: str) -> str:
+    """The media type of the answer. Raises NotAcceptableError."""
     media_type = preferred(accept, list(FORMATS))
     if media_type is None:
         raise NotAcceptableError(f"Samples come as {', '.join(FORMATS)}.")

@@ -2,7 +2,7 @@
 
 Closed loop over keep-alive connections: each client sends its next request as soon as it has its
 answer. Run as `python -m tests.benchmarks.clients` with a `Task` as JSON on standard input; prints
-a `Load` as JSON. Sockets and httptools only: a client library would take what it measures.
+a `Load` as JSON. Sockets, uvloop and httptools only: a client library would take what it measures.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 import httptools
+import uvloop
 
 SEED = "@seed@"
 """Stands in the body of a request for a number that no other request has."""
@@ -167,4 +168,4 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    uvloop.run(_main())

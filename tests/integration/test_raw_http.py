@@ -65,6 +65,13 @@ def status(answer: bytes) -> int:
         POST + b"Content-Length: x\r\n\r\n{}",
         POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: gzip\r\n\r\n{}",
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        b"GET /livez HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nNul: \x00\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 200_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
@@ -98,6 +105,25 @@ def test_a_body_that_is_not_as_long_as_announced(talk: Talk, server: Server, len
 def test_many_small_headers_are_bounded(talk: Talk) -> None:
     lines = b"".join(b"X-%d: x\r\n" % k for k in range(20_000))
     assert status(talk(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n")) in (0, 400, 431)
+
+
+def test_fields_behind_a_body_mean_nothing_and_are_bounded(talk: Talk, server: Server) -> None:
+    """A key there would come from whoever wrote the body, not from who wrote the head."""
+    key = b"Authorization: Bearer " + server.key.encode() + b"\r\n"
+    chunked = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    assert status(talk(chunked + key + b"\r\n")) == 401
+    assert status(talk(chunked + b"X: " + b"x" * 2_000_000)) in (0, 400, 401)
+
+
+def test_more_at_once_than_one_may_ask_is_refused(talk: Talk) -> None:
+    answer = talk(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 2_000)
+    assert answer.count(b"HTTP/1.1 200 ") < 100
+
+
+def test_whoever_would_rather_talk_otherwise_is_answered_all_the_same(talk: Talk) -> None:
+    answer = talk(GOOD.replace(b"close\r\n", b"Upgrade\r\nUpgrade: h2c\r\n"))
+    assert status(answer) == 200
+    assert b"connection: close" in answer.lower()
 
 
 def test_a_client_that_leaves_is_forgotten(http: httpx.Client, server: Server) -> None:

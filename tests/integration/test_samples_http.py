@@ -88,6 +88,27 @@ def test_who_asks_at_the_same_time_gets_what_he_would_get_alone(client: httpx.Cl
     assert together == alone
 
 
+def test_a_request_that_is_known_but_for_its_seed_gives_what_a_new_one_gives(
+    client: httpx.Client,
+) -> None:
+    known = [_ask(client, "application/x-npz", BODY | {"seed": seed}) for seed in (1, 2, 1)]
+    assert known[0].content == known[2].content != known[1].content
+    assert [answer.headers["synthloom-seed"] for answer in known] == ["1", "2", "1"]
+    other = BODY | {"seed": 2, "marked": True}  # the same in other words
+    assert _ask(client, "application/x-npz", other).content == known[1].content
+    for seed in (-1, 2**53, 1.0, True, "1"):
+        refused = client.post("/v1/samples", json=BODY | {"seed": seed})
+        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/validation")
+
+
+def test_a_body_in_pieces_is_answered_alike(client: httpx.Client) -> None:
+    """It has no length, so it goes through FastAPI's own route."""
+    headers = {"Accept": "application/x-npz", "Content-Type": "application/json"}
+    pieces = iter([json.dumps(BODY).encode()])
+    answer = client.post("/v1/samples", content=pieces, headers=headers, timeout=120)
+    assert answer.content == _ask(client, "application/x-npz").content
+
+
 def test_more_than_the_queue_takes_is_told_to_come_again(client: httpx.Client) -> None:
     body = {"model": MODEL, "samples_per_class": 25}
     with ThreadPoolExecutor(12) as callers:

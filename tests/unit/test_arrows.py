@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
         "storage",
     }
     | FOUNDATION,
-    "generation_server": {"jobs", "wire"} | FOUNDATION,
+    "generation_server": {"http_protocol", "jobs", "wire"} | FOUNDATION,
     "workflows": {"db", "jobs", "runs", "webhooks", "generation_server"} | FOUNDATION,
     "worker": {
         "datasets",
@@ -78,7 +78,8 @@ ARROWS: dict[str, set[str]] = {
     "supervisor": FOUNDATION,
     "parent": set(),
     "arithmetic": set(),
-    "server": {"main", "supervisor", "bootstrap"} | FOUNDATION,
+    "http_protocol": set(),
+    "server": {"main", "supervisor", "bootstrap", "http_protocol"} | FOUNDATION,
     "client": {"datasets"} | FOUNDATION,
     "cli": {
         "arithmetic",

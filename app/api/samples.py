@@ -258,6 +258,11 @@ def _check_unlabelled(body: JobRequest) -> None:
         raise ValidationError('Only the images of a job are signed: leave "c2pa" out here.')
     if body.webhook is not None:
         raise ValidationError('Only a job has an end to tell of: leave "webhook" out.')
+    if body.report is not None or body.gate is not None:
+        raise ValidationError(
+            'Only a job has a report that a gate could look at: leave "report" and "gate" out '
+            "here, or submit it with POST /v1/jobs."
+        )
     if body.labelled_by is not None:
         raise ValidationError(
             "Only a job can have its samples labelled by a classifier, as nobody knows how many "

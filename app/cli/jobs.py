@@ -155,12 +155,19 @@ def _models(job: Job) -> str:
     return ", ".join(f"{model.name}@{model.version}" for model in job.models)
 
 
+def _refused(job: Job) -> list[tuple[str, str]]:
+    counts = job.progress.refused
+    said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+    return [("refused", said)] if said else []
+
+
 def _facts(job: Job) -> list[tuple[str, str]]:
     progress = job.progress
     facts = [
         ("state", job.state.value),
         ("samples", f"{progress.samples_done:,} of {progress.samples:,} done"),
         ("shards", f"{progress.shards_done:,} of {progress.shards:,} done"),
+        *_refused(job),
         ("models", _models(job)),
         ("seed", str(job.seed)),
         ("created", job.created.isoformat()),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StrictFloat,
     StrictInt,
     StrictStr,
+    Tag,
     model_validator,
 )
 
@@ -36,7 +38,29 @@ class Distribution(BaseModel):
     distribution: dict[StrictStr, Share] = Field(min_length=1, max_length=100_000)
 
 
-Target = Literal["max"] | Annotated[StrictInt, Field(ge=1, lt=2**53)] | Ratio | Distribution
+def _kind(value: Any) -> str | None:
+    """Which of the ways to say a target is meant, so that what is wrong is said of this one."""
+    if value == "max":
+        return "max"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "number"
+    if isinstance(value, Distribution) or (isinstance(value, dict) and "distribution" in value):
+        return "distribution"
+    return "ratio" if isinstance(value, Ratio | dict) else None
+
+
+Target = Annotated[
+    Annotated[Literal["max"], Tag("max")]
+    | Annotated[StrictInt, Field(ge=1, lt=2**53), Tag("number")]
+    | Annotated[Ratio, Tag("ratio")]
+    | Annotated[Distribution, Tag("distribution")],
+    Discriminator(
+        _kind,
+        custom_error_type="balance_target_type",
+        custom_error_message='Give "max", a whole number, {"ratio": r} with r of at most 1, or '
+        '{"distribution": {class: weight}}',
+    ),
+]
 
 
 class Balance(BaseModel):

@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 WHEN = "created"
 """All that a row of the manifest says of its run, and not of the dataset."""
 SOAK_KILLS = int(os.environ.get("SOAK_KILLS", "20"))
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 900.0
 
 Made = dict[str, str]
 """SHA-256 of each archive and of the manifest."""

@@ -37,8 +37,14 @@ def test_a_job_shows_whom_it_will_tell(service: Service) -> None:
     assert service.client.post("/v1/jobs/estimate", json=REQUEST | told).status_code == 200
 
 
-def test_samples_at_once_have_no_end_to_tell_of(service: Service) -> None:
-    body = REQUEST | {"webhook": {"url": "https://example.org/"}}
-    answer = service.client.post("/v1/samples", json=body)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"webhook": {"url": "https://example.org/"}}, {"gate": {"label_agreement": 0.9}},
+        {"report": {"against": "shop"}},
+    ],
+)  # fmt: skip
+def test_samples_at_once_have_no_end_to_tell_of(service: Service, more: dict[str, Any]) -> None:
+    answer = service.client.post("/v1/samples", json=REQUEST | more)
     assert answer.status_code == 422
     assert "Only a job" in answer.json()["detail"]

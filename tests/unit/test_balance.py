@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +81,22 @@ def test_the_largest_class_gets_nothing(real: dict[str, int]) -> None:
 def test_what_makes_no_sense_is_refused(asked: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         Balance.model_validate(asked)
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("ma", 'Give "max", a whole number'), (0.5, 'Give "max", a whole number'),
+        ({"ratio": 2}, "less than or equal to 1"),
+        (0, "greater than or equal to 1"), ({"distribution": {}}, "at least 1 item"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_target_is_said_once(to: object, said: str) -> None:
+    with pytest.raises(pydantic.ValidationError) as refused:
+        Balance.model_validate({"counts": {"a": 1}, "to": to})
+    [error] = refused.value.errors()
+    assert error["loc"][0] == "to"
+    assert said in error["msg"]
 
 
 def test_a_plan_asks_for_what_is_missing_and_keeps_what_there_was() -> None:

@@ -128,9 +128,11 @@ BalanceOption = Annotated[
     ),
 ]
 BalanceToOption = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--balance-to", min=1, metavar="N", help="With --balance: every class at least that large."
+        "--balance-to",
+        metavar="N|SHARE|max",
+        help="With --balance: every class at least that large, or that part of the largest (0.5).",
     ),
 ]
 
@@ -140,29 +142,47 @@ def request_of(
     per_class: int | None = None,
     classes: list[str] | None = None,
     samples: int | None = None,
-    balance: tuple[str | None, int | None] = (None, None),
+    balance: tuple[str | None, str | None] = (None, None),
 ) -> JobRequest:
     """The request that the options stand for; exactly one way to say how many.
 
     balance: a dataset, and the size that every class shall have; None for that of its largest.
     """
-    dataset, least = balance
+    dataset, size = balance
     ways = (per_class is not None, bool(classes), samples is not None, dataset is not None)
     if sum(ways) != 1:
         raise typer.BadParameter(
             "Say how many with one of --per-class N, --class NAME=N, --samples N or "
             "--balance DATASET."
         )
-    if least is not None and dataset is None:
+    if size is not None and dataset is None:
         raise typer.BadParameter("Say what to balance: --balance DATASET.")
     request = JobRequest(model=model, formats=["imagefolder"])
     if dataset is not None:
-        request["balance"] = {"dataset": dataset, "to": "max" if least is None else least}
+        request["balance"] = {"dataset": dataset, "to": _balanced_to(size or "max")}
     elif samples is not None:
         request["samples"] = samples
     else:
         request["samples_per_class"] = quotas(classes) if classes else per_class or 0
     return request
+
+
+def _balanced_to(size: str) -> str | int | dict[str, float]:
+    """A target of a balance: `max`, a whole number, or a part of the largest class."""
+    if size == "max":
+        return size
+    try:
+        if size.isdecimal() and int(size) > 0:
+            return int(size)
+        if 0 < (part := float(size)) <= 1:
+            return {"ratio": part}
+    except ValueError:
+        pass
+    raise typer.BadParameter(
+        f"{size[:40]!a} is neither a whole number of images, nor a part of the largest class like "
+        "0.5, nor max. A recipe can also give a distribution.",
+        param_hint="--balance-to",
+    )
 
 
 class Cutting(NamedTuple):

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import Result
 
 from app.cli import delivery
+from app.cli.asking import request_of
 from app.datasets.verify import verify
 from tests.fake_service import FakeService, problem
 from tests.made_datasets import Make
@@ -49,6 +51,19 @@ def test_a_request_says_whom_to_tell_and_that_images_are_signed(
     run("generate", "tiny", "--per-class", "2", "--c2pa", "--webhook", hook, "--out", "out")
     assert sent(known)["webhook"] == {"url": hook}
     assert sent(known)["c2pa"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "to"), [("max", "max"), ("12", 12), ("0.5", {"ratio": 0.5}), ("1.0", {"ratio": 1.0})]
+)
+def test_a_balance_is_asked_for_as_over_http(said: str, to: object) -> None:
+    assert request_of("m", balance=("ds_1", said))["balance"] == {"dataset": "ds_1", "to": to}
+
+
+@pytest.mark.parametrize("said", ["0", "1.5", "-1", "half", "nan"])
+def test_what_is_no_target_of_a_balance(said: str) -> None:
+    with pytest.raises(typer.BadParameter, match="part of the largest"):
+        request_of("m", balance=("ds_1", said))
 
 
 def test_no_service_is_started_that_could_not_tell(run: Run, nobody: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from app.datasets.exports.content import ShardFile, Stored, stored
 from app.datasets.exports.formats import write_export
 from app.datasets.exports.metadata import beside
 from app.datasets.imagefolder import write_imagefolder
-from app.datasets.manifest import Layout, SampleRow, StoredRow
+from app.datasets.manifest import Layout, Records, SampleRow, StoredRow, as_records
 from app.datasets.zip_writer import ZipWriter
 from app.jobs.formats import Kept, format_of
 from app.jobs.plan import Plan
@@ -36,13 +35,16 @@ class Made:
     rows: list[StoredRow]
     pixels: Pixels
 
-    def read_rows(self, after: int, limit: int) -> Sequence[SampleRow]:
-        """As the database answers."""
-        return [found.row for found in self.rows[after + 1 : after + 1 + limit]]
+    def records(self) -> list[Records]:
+        """Every field of the rows, shard by shard."""
+        return [
+            as_records([found.row for found in self.rows if found.shard == shard])
+            for shard in range(self.plan.shards)
+        ]
 
     def samples(self) -> list[Stored]:
         """Every sample, shard by shard."""
-        return list(stored(self.plan, self.shards, self.read_rows, self.storage))
+        return list(stored(self.shards, self.records(), self.storage))
 
     def export(self, asked: Kept) -> bytes:
         """An archive of that format."""
@@ -53,11 +55,17 @@ class Made:
     def folders(self, metadata: bool = False) -> bytes:
         """An archive of class folders."""
         key = f"archives/{metadata}.zip"
-        digests = [[(row.sample, row.cell, row.file_sha256) for row, *_ in self.rows]]
         more = beside(self.plan, ["MIT"], [self.rows]) if metadata else None
         with self.storage.create(key) as writer:
             write_imagefolder(
-                writer, self.storage, self.plan, ["MIT"], self.shards, digests, lambda: None, more
+                writer,
+                self.storage,
+                self.plan,
+                ["MIT"],
+                self.shards,
+                self.records(),
+                lambda: None,
+                more,
             )
         return self.storage.read(key)
 

@@ -67,7 +67,6 @@ class Merged:
         """The archive of class folders."""
         more = beside(self.plan, ["MIT"], [self.made.rows], self.real.rows) if metadata else None
         storage = self.made.storage
-        digests = [[(r.row.sample, r.row.cell, r.row.file_sha256) for r in self.made.rows]]
         with storage.create("archive.zip") as writer:
             write_imagefolder(
                 writer,
@@ -75,7 +74,7 @@ class Merged:
                 self.plan,
                 ["MIT"],
                 self.made.shards,
-                digests,
+                self.made.records(),
                 _go_on,
                 more,
                 self.real,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.datasets.contact_sheet import contact_sheet
 from app.datasets.imagefolder import close_imagefolder
-from app.datasets.manifest import Layout, SampleRow
+from app.datasets.manifest import Layout, SampleRow, as_records
 from app.datasets.npz import npz_file
 from app.datasets.parquet import parquet_file
 from app.datasets.variants import TYPES, Variants
@@ -68,8 +68,8 @@ def as_zip(batch: Batch) -> bytes:
     archive = ZipWriter(out)
     for name, content in batch.files():
         archive.add(name, content)
-    digests = [(row.sample, row.cell, row.file_sha256) for row in batch.rows]
-    close_imagefolder(archive, batch.plan, batch.licences, [digests], lambda: None)
+    digests = [as_records(batch.rows)]
+    close_imagefolder(archive, batch.plan, batch.licences, digests, lambda: None)
     return out.getvalue()
 
 
@@ -83,14 +83,15 @@ def as_npz(images: Images) -> bytes:
         "classes": classes,
     }
     if images.plan.variants > 1:
-        columns = Variants(images.plan).columns(range(images.plan.samples))
-        arrays |= dict(zip(TYPES, (np.array(each, np.int64) for each in columns), strict=True))
+        columns = Variants(images.plan).columns(np.arange(images.plan.samples))
+        arrays |= dict(zip(TYPES, columns, strict=True))
     return npz_file(arrays)
 
 
 def as_parquet(batch: Batch) -> bytes:
     """One row a sample, as image datasets on the Hugging Face Hub have them."""
-    return parquet_file(batch.plan, batch.ordered())
+    files = [file for _, file in batch.ordered()]
+    return parquet_file(batch.plan, as_records(batch.rows), files)
 
 
 def as_grid(images: Images) -> bytes:

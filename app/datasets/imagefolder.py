@@ -20,7 +20,9 @@ from typing import BinaryIO, cast
 
 from app.datasets.document import dataset_document
 from app.datasets.exports.content import ShardFile, ahead
-from app.datasets.manifest import Layout
+from app.datasets.lines import beside as text_beside
+from app.datasets.lines import hexadecimal
+from app.datasets.manifest import Layout, Records
 from app.datasets.members import CHECKSUMS, DESCRIPTION
 from app.datasets.merging.attribution import ATTRIBUTION, attribution
 from app.datasets.merging.images import RealChunk, RealImages
@@ -29,8 +31,11 @@ from app.errors import DamagedShardError
 from app.jobs.plan import Plan
 from app.storage import HashingWriter, LocalStorage
 
-Digests = Iterable[Sequence[tuple[int, int, bytes]]]
-"""Pages of (sample index, cell, SHA-256 of the file), in order of index."""
+DIGESTS = ("cell", "file_sha256")
+"""What a line of `SHA256SUMS` is made of, beside the index."""
+
+Digests = Iterable[Records]
+"""Pages of rows in order of index, with these fields."""
 
 Beside = Mapping[str, Iterable[bytes]]
 """Name → content of a file, in pieces."""
@@ -129,6 +134,7 @@ def _write_sums(
 ) -> None:
     for page in digests:
         keep_going()
-        lines = [f"{sha.hex()}  {layout.file_name(index, cell)}\n" for index, cell, sha in page]
-        sums.write("".join(lines).encode())
+        names = layout.paths(page["index"], page["cell"])
+        lines = text_beside(len(page), hexadecimal(page["file_sha256"]), b"  ", names, b"\n")
+        sums.write(lines.joined())
     sums.write("".join(f"{sha}  {name}\n" for sha, name in more).encode())

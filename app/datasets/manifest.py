@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from app.datasets.lines import Choices, Text, beside, decimals
 from app.datasets.names import SYNTHETIC_PREFIX, directories
 from app.datasets.variants import Variants
 from app.db.tables import Job
+from app.errors import DamagedShardError
 from app.jobs.merge import REAL, SYNTHETIC, TRAIN
 from app.jobs.plan import Plan, PlannedModel
 from app.jobs.transforms import parameters_of
@@ -54,9 +55,10 @@ FIELDS = {
 
 RECORD = np.dtype(list(FIELDS.items()))
 Records = NDArray[np.void]
-"""Rows [n] as columns: an array of `RECORD`."""
+"""Rows [n] as columns: an array of `RECORD`, or of some of its fields."""
 
-_DIGEST = itemgetter(*map(SampleRow._fields.index, ("sample", "cell", "file_sha256")))
+_DIGITS = 8
+"""Of the number in a file's name, at least."""
 
 
 def as_records(rows: Sequence[SampleRow]) -> Records:
@@ -67,6 +69,14 @@ def as_records(rows: Sequence[SampleRow]) -> Records:
 def as_rows(records: Records) -> list[SampleRow]:
     """The rows that columns are of."""
     return list(map(SampleRow._make, records.tolist()))
+
+
+def records_of(columns: Mapping[str, Any], count: int) -> Records:
+    """Columns of so many rows, by their names: arrays of the types of `FIELDS`."""
+    records = np.empty(count, [(name, FIELDS[name]) for name in columns])
+    for name, values in columns.items():
+        records[name] = values
+    return records
 
 
 class StoredRow(NamedTuple):
@@ -87,8 +97,8 @@ class Rows(Protocol):
     ) -> list[StoredRow]:
         """At most `limit` rows with an index above `after`, of these cells, in order of index."""
 
-    def samples(self, session: Session, after: int, limit: int) -> list[SampleRow]:
-        """The same of all cells, without what shards say of them: faster, for who reads all."""
+    def records(self, session: Session, first: int, end: int, names: Sequence[str]) -> Records:
+        """These fields of the rows first … end - 1, in order of index, as far as they are there."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,17 @@ class Layout:
         Where real images lie beside it, `<split>/` may stand before it, and its name begins with
         `synthetic-`.
         """
-        return f"{self._start_of_cell[cell]}{index:08d}.{self.plan.encoding.extension}"
+        return f"{self._start_of_cell[cell]}{index:0{_DIGITS}d}.{self.plan.encoding.extension}"
+
+    def paths(self, indices: NDArray[np.int64], cells: NDArray[np.int32]) -> Text:
+        """`file_name` of many samples [n], as a text."""
+        starts = self._starts_of_cells.of(cells)
+        end = f".{self.plan.encoding.extension}".encode()
+        return beside(len(indices), starts, decimals(indices, _DIGITS), end)
+
+    @cached_property
+    def _starts_of_cells(self) -> Choices:
+        return Choices([start.encode() for start in self._start_of_cell])
 
 
 @dataclass(frozen=True)
@@ -173,18 +193,23 @@ class Manifest:
         while page := list(islice(rows, page_size)):
             yield page
 
-    def digests(
-        self, transaction: Transaction, page_size: int = 10_000
-    ) -> Iterator[list[tuple[int, int, bytes]]]:
-        """Pages of (index, cell, SHA-256 of the file), in order of index."""
-        after = -1
-        while True:
+    def records(self, transaction: Transaction, names: Sequence[str]) -> Iterator[Records]:
+        """The index and these fields of every row, one shard after the other, in order of index.
+
+        Each is read in a transaction of its own. Raises DamagedShardError where rows are missing.
+        """
+        for number in range(self.plan.shards):
+            first, end = self.plan.start(number), self.plan.start(number + 1)
             with transaction() as session:
-                page = self.rows.samples(session, after, page_size)
-            if not page:
-                return
-            yield list(map(_DIGEST, page))
-            after = page[-1].sample
+                found = self.rows.records(session, first, end, names)
+            # No index exists twice, so as many as there should be are all of them.
+            if len(found) != end - first:
+                raise DamagedShardError(
+                    f"Rows of the manifest are missing between {first} and {end - 1}. Check the "
+                    "database, then submit the job again."
+                )
+            index = np.arange(first, end)
+            yield records_of({"index": index} | {name: found[name] for name in names}, len(found))
 
     def stored(self, transaction: Transaction, page_size: int) -> Iterator[list[StoredRow]]:
         """Every row. Each page is read in a transaction of its own, so that a slow reader holds

@@ -7,12 +7,13 @@ metadata names the classes, so that `datasets.load_dataset("parquet", …)` deco
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.datasets.manifest import Layout, SampleRow
+from app.datasets.lines import Choices, Text, hexadecimal
+from app.datasets.manifest import Layout, Records
 from app.datasets.variants import TYPES as VARIANTS
 from app.datasets.variants import Variants
 from app.jobs.merge import SYNTHETIC, TRAIN
@@ -42,19 +43,15 @@ def columns_of(plan: Plan) -> dict[str, str]:
     return COLUMNS | variants | ({"origin": "string", "split": "string"} if plan.merge else {})
 
 
-def parquet_file(plan: Plan, samples: Iterable[tuple[SampleRow, bytes]]) -> bytes:
+def parquet_file(plan: Plan, rows: Records, files: Sequence[bytes]) -> bytes:
     """One file of a small batch: equal samples, equal bytes. Columns as of `table`."""
     # Imported when it is needed: it is large, and the API starts without it.
     import pyarrow
     from pyarrow import parquet
 
-    known = list(samples)
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(
-        table(plan, [row for row, _ in known], [file for _, file in known], schema(plan)),
-        sink,
-        row_group_size=ROWS_A_GROUP,
-        **writing(),
+        table(plan, rows, files, schema(plan)), sink, row_group_size=ROWS_A_GROUP, **writing()
     )
     return bytes(sink.getvalue())
 
@@ -74,9 +71,7 @@ def schema(plan: Plan) -> pyarrow.Schema:
     return pyarrow.schema(columns, metadata)
 
 
-def table(
-    plan: Plan, rows: Sequence[SampleRow], files: Sequence[bytes], into: pyarrow.Schema
-) -> pyarrow.Table:
+def table(plan: Plan, rows: Records, files: Sequence[bytes], into: pyarrow.Schema) -> pyarrow.Table:
     """Samples and their image files, one row each.
 
     `image.path` is the file's name in an archive of class folders; `pixel_sha256` is hexadecimal,
@@ -84,31 +79,43 @@ def table(
     """
     import pyarrow
 
-    layout = Layout(plan)
-    cells = [row.cell for row in rows]
-    labels = np.array([cell.label for cell in plan.cells], np.int64)[cells]
-    models = [plan.models[cell.model].ref for cell in plan.cells]
-    paths = [layout.file_name(row.sample, row.cell) for row in rows]
+    cells = rows["cell"]
+    label_of = np.array([cell.label for cell in plan.cells], np.int64)
+    paths = Layout(plan).paths(rows["index"], cells)
     image = pyarrow.StructArray.from_arrays(
-        [pyarrow.array(files, pyarrow.binary()), pyarrow.array(paths, pyarrow.string())],
-        ["bytes", "path"],
+        [pyarrow.array(files, pyarrow.binary()), _strings(paths)], ["bytes", "path"]
     )
+    models = Choices([plan.models[cell.model].ref.encode() for cell in plan.cells])
+    classes = Choices([plan.classes[label].encode() for label in label_of])
     values: list[Any] = [
         image,
-        labels,
-        [row.sample for row in rows],
-        [plan.classes[label] for label in labels.tolist()],
-        [models[cell] for cell in cells],
+        label_of[cells],
+        rows["index"],
+        _strings(classes.of(cells)),
+        _strings(models.of(cells)),
         np.full(len(rows), plan.seed, np.int64),
-        [row.candidate for row in rows],
-        [row.pixel_sha256.hex() for row in rows],
+        rows["candidate"],
+        _strings(hexadecimal(rows["pixel_sha256"])),
     ]
     if plan.variants > 1:
-        values += Variants(plan).columns(row.sample for row in rows)
+        values += Variants(plan).columns(rows["index"])
     if plan.merge:
         values += [[SYNTHETIC] * len(rows), [TRAIN] * len(rows)]
-    columns = [pyarrow.array(value, field.type) for value, field in zip(values, into, strict=True)]
+    columns = [
+        value if isinstance(value, pyarrow.Array) else pyarrow.array(value, field.type)
+        for value, field in zip(values, into, strict=True)
+    ]
     return pyarrow.Table.from_arrays(columns, schema=into)
+
+
+def _strings(text: Text) -> pyarrow.StringArray:
+    """The rows of a text, without a string of Python for each."""
+    import pyarrow
+
+    ends = np.zeros(len(text.content) + 1, np.int32)
+    np.cumsum(text.lengths, out=ends[1:])
+    buffers = pyarrow.py_buffer(ends), pyarrow.py_buffer(text.joined())
+    return pyarrow.StringArray.from_buffers(len(text.content), *buffers)
 
 
 def writing() -> dict[str, Any]:

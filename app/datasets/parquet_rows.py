@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from app.datasets.manifest import FIELDS, Records, SampleRow, StoredRow
+from app.datasets.manifest import FIELDS, Records, SampleRow, StoredRow, records_of
 from app.db.tables import Shard
 from app.errors import DamagedRowsError, MissingObjectError
 from app.jobs.plan import Plan
@@ -67,9 +68,22 @@ class ParquetRows:
                         return found
         return found
 
-    def samples(self, session: Session, after: int, limit: int) -> list[SampleRow]:
-        """The same of all cells, without what shards say of them."""
-        return [found.row for found in self.read(session, after, limit)]
+    def records(self, session: Session, first: int, end: int, names: Sequence[str]) -> Records:
+        """These fields of the rows first … end - 1, in order of index, as far as they are there.
+
+        Raises as `read`.
+        """
+        found = [records_of({name: np.empty(0, FIELDS[name]) for name in names}, 0)]
+        for shard in (
+            self._stored_shards(session, self.plan.locate(first)[0]) if first < end else ()
+        ):
+            if self.plan.start(shard.index) >= end:
+                break
+            for content in self._content_of(session, shard):
+                rows = _columns(content, ["index", *names])
+                chosen = (rows["index"] >= first) & (rows["index"] < end)
+                found.append(rows[chosen][list(names)])
+        return np.concatenate(found)
 
     def _stored_shards(self, session: Session, first: int) -> Iterator[_StoredShard]:
         while True:
@@ -95,6 +109,11 @@ class ParquetRows:
         return any(quotas[cell] for cell in cells)
 
     def _rows_of(self, session: Session, shard: _StoredShard, after: int) -> Iterator[SampleRow]:
+        for content in self._content_of(session, shard):
+            yield from _decoded(content, after)
+
+    def _content_of(self, session: Session, shard: _StoredShard) -> Iterator[bytes]:
+        """The file of a shard's rows; none if it was swept."""
         try:
             content = self.storage.read(shard.rows_key)
         except MissingObjectError:
@@ -106,7 +125,7 @@ class ParquetRows:
                 f"The manifest rows of shard {shard.index} have changed on the disk since they "
                 "were written. Restore the storage from a backup, or submit the job again."
             )
-        yield from _decoded(content, after)
+        yield content
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +185,22 @@ def _decoded(content: bytes, after: int) -> Iterator[SampleRow]:
             for values in zip(*columns, strict=True):
                 if values[0] > after:
                     yield SampleRow(*values)
+
+
+def _columns(content: bytes, names: Sequence[str]) -> Records:
+    """These fields of every row."""
+    from pyarrow import BufferReader, parquet
+
+    wanted = list(dict.fromkeys(names))
+    table = parquet.read_table(BufferReader(content), columns=wanted, use_threads=False)
+    return records_of(
+        {name: _array(table.column(name), FIELDS[name]) for name in wanted}, len(table)
+    )
+
+
+def _array(column: pyarrow.ChunkedArray, kind: str) -> NDArray[Any]:
+    """Values without nulls, as numpy has them."""
+    values = column.combine_chunks()
+    if np.dtype(kind).kind == "V":
+        return np.frombuffer(values.buffers()[1], kind)[values.offset : values.offset + len(values)]
+    return np.asarray(values)

@@ -23,13 +23,14 @@ from types import MappingProxyType
 from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.decoding import decode
 from app.datasets.manifest import Layout
 from app.datasets.members import DamagedError
 from app.errors import UnreadableArchiveError
 from app.jobs.plan import Plan
-from models.corpus.zip_reader import BadZipError, ZipReader
+from models.corpus.zip_reader import BadZipError, Page, ZipReader
 
 MOST_DECODED = 64
 MOST_TAR_SAMPLES = 20_000
@@ -102,6 +103,15 @@ class Reading:
             self.keep_going()
         return self.seen % self.stride == 0
 
+    def count_all(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same of many [n]: which of their images are to be decoded."""
+        values, counts = np.unique(labels, return_counts=True)
+        self.labels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        before, self.seen = self.seen, self.seen + len(labels)
+        if before // _LOOK_EVERY != self.seen // _LOOK_EVERY:
+            self.keep_going()
+        return np.arange(-(before + 1) % self.stride, len(labels), self.stride)
+
     def decode(self, image: bytes) -> None:
         """Decode an image. Raises DamagedError."""
         decode(image, self.plan.encoding, self.plan.image)
@@ -124,18 +134,53 @@ def _wrong(reading: Reading, labels: Mapping[int, int]) -> str:
 
 
 def _class_folders(path: Path, reading: Reading) -> None:
-    label_of = {
-        folder: label for label, folder in enumerate(Layout(reading.plan).directories.values())
-    }
+    folders = Folders(Layout(reading.plan))
     with ZipReader(path) as archive:
-        for entry in archive:
-            folder, _, name = entry.name.rpartition("/")
-            if not folder or not name.endswith(_IMAGES):
-                continue
-            if folder not in label_of:
-                raise DamagedError(f"it holds {entry.name!a}, which no class has")
-            if reading.count(label_of[folder]):
-                reading.decode(b"".join(archive.chunks(entry)))
+        for page in archive.pages():
+            labels, images = folders.labels_in(page)
+            for place in images[reading.count_all(labels)].tolist():
+                reading.decode(b"".join(archive.chunks(page.entry(place))))
+
+
+class Folders:
+    """The folders of classes, and which of them files lie in."""
+
+    def __init__(self, layout: Layout) -> None:
+        names = np.array([name.encode() for name in layout.directories.values()])
+        self._labels = np.argsort(names)
+        self._names = names[self._labels]
+
+    def labels_in(self, page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 [m] each: labels of the images that are entries of the page, and which they are.
+
+        Raises DamagedError for an image in a folder that no class has.
+        """
+        names, lengths = page.names()  # uint8 [n, w]
+        slashes = names == ord("/")
+        images = np.flatnonzero(slashes.any(axis=1) & _are_images(names, lengths))
+        names, slashes = names[images], slashes[images]
+        if not len(images):
+            return images, images
+        ends = names.shape[1] - 1 - slashes[:, ::-1].argmax(axis=1)  # each name's last slash
+        folders = names * (np.arange(names.shape[1]) < ends[:, None])
+        found = folders.view(f"S{names.shape[1]}")[:, 0]
+        places = np.minimum(np.searchsorted(self._names, found), len(self._names) - 1)
+        strange = np.flatnonzero(self._names[places] != found)
+        if len(strange):
+            name = names[strange[0]].tobytes().rstrip(b"\0").decode("utf-8", "replace")
+            raise DamagedError(f"it holds {name!a}, which no class has")
+        return self._labels[places], images
+
+
+def _are_images(names: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool [n]: by the ends of names."""
+    found = np.zeros(len(names), np.bool_)
+    for extension in _IMAGES:
+        ending = np.frombuffer(extension.encode(), np.uint8)
+        places = lengths[:, None] - len(ending) + np.arange(len(ending))
+        ends = np.take_along_axis(names, np.maximum(places, 0), axis=1) if names.size else names
+        found |= (lengths >= len(ending)) & (ends == ending).all(axis=1)
+    return found
 
 
 def _tar_files(path: Path, reading: Reading) -> None:
@@ -176,8 +221,8 @@ def _tables(path: Path, reading: Reading) -> None:
                 continue
             table = parquet.ParquetFile(_member(file, entry))
             for number in range(table.num_row_groups):
-                labels = table.read_row_group(number, ["label"]).column(0).to_pylist()
-                if sum(map(reading.count, labels)):
+                labels = table.read_row_group(number, ["label"]).column(0).to_numpy()
+                if len(reading.count_all(labels)):
                     rows = table.iter_batches(1, row_groups=[number], columns=["image"])
                     reading.decode(next(rows).column(0)[0].as_py()["bytes"])
 
@@ -209,8 +254,7 @@ def _count_labels(stream: IO[bytes], reading: Reading) -> None:
     if found != (reading.plan.samples,) or dtype != np.int64:
         raise DamagedError(f"it has labels of shape {found}, not ({reading.plan.samples},)")
     while piece := stream.read(_LABEL_BYTES):
-        values, counts = np.unique(np.frombuffer(piece, dtype), return_counts=True)
-        reading.labels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        reading.count_all(np.frombuffer(piece, dtype))
 
 
 def _member(file: BinaryIO, entry: zipfile.ZipInfo) -> BinaryIO:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
+from numpy.typing import NDArray
 
 from app.jobs.plan import Plan
 
@@ -30,10 +31,11 @@ class Variants:
         at = sample - self._known.start
         return self._firsts[at], self._numbers[at]
 
-    def columns(self, samples: Iterable[int]) -> tuple[list[int], list[int]]:
-        """The same of several."""
-        pairs = [self.of(sample) for sample in samples]
-        return [first for first, _ in pairs], [number for _, number in pairs]
+    def columns(self, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same of several, int64 [n] each."""
+        pairs = [self.of(sample) for sample in samples.tolist()]
+        firsts, numbers = np.array(pairs, np.int64).reshape(-1, 2).T
+        return firsts, numbers
 
     def _look_up(self, number: int) -> None:
         shard = self._plan.shard(number)

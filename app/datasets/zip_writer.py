@@ -17,9 +17,11 @@ import deflate
 import numpy as np
 from numpy.typing import NDArray
 
+from models.corpus.zip_directory import RECORD_BYTES, record_starts
+
 _FIELDS = struct.Struct("<HHHHIIIH")
 """What both headers of a member share, from the flags to the length of its name."""
-_LOCAL_BYTES, _CENTRAL_BYTES = 30, 46
+_LOCAL_BYTES = 30
 _END = struct.Struct("<4sHHHHIIH")
 _ZIP64_END = struct.Struct("<4sQHHIIQQQQ")
 _ZIP64_LOCATOR = struct.Struct("<4sIQI")
@@ -44,7 +46,7 @@ _SPOOL_BYTES = 4 << 20
 class Sink(Protocol):
     """Where the archive goes: append only."""
 
-    def write(self, chunk: bytes, /) -> int:
+    def write(self, chunk: bytes | memoryview, /) -> int:
         """Append bytes."""
 
 
@@ -109,7 +111,7 @@ class ZipWriter:
         self._write(_any_headers(name, 0, _MASK32 if large else 0, position)[0])
         return position
 
-    def append(self, chunk: bytes) -> None:
+    def append(self, chunk: bytes | memoryview) -> None:
         """More of the payload of the member that a place was reserved for."""
         self._write(chunk)
 
@@ -171,7 +173,7 @@ class ZipWriter:
         self._directory.write(record)
         self.entries += 1
 
-    def _write(self, chunk: bytes) -> None:
+    def _write(self, chunk: bytes | memoryview) -> None:
         self._sink.write(chunk)
         self._position += len(chunk)
 
@@ -233,7 +235,7 @@ def _all_headers(
     for field in ("fields", "crc", "stored", "size", "name"):
         central[field] = local[field]
     central["position"] = positions
-    return local.view(f"V{_LOCAL_BYTES}").tolist(), central.view(f"V{_CENTRAL_BYTES}").tolist()
+    return local.view(f"V{_LOCAL_BYTES}").tolist(), central.view(f"V{RECORD_BYTES}").tolist()
 
 
 def _at(record: bytes, position: int) -> bytes:
@@ -248,11 +250,12 @@ def _at(record: bytes, position: int) -> bytes:
 
 def _shifted(directory: bytes, base: int) -> Iterator[bytes]:
     """The records of a central directory, moved by `base`."""
-    starts = _starts(directory)
-    if starts is None:
+    content = np.frombuffer(directory, np.uint8)
+    found = record_starts(content)
+    if found is None or found[1] != len(content):
         yield from _shifted_singly(directory, base)
         return
-    moved = np.frombuffer(directory, np.uint8).copy()
+    starts, moved = found[0], content.copy()
     places = starts[:, None] + np.arange(42, 46)  # [n, 4]: bytes of the positions
     positions = moved[places].view("<u4")[:, 0].astype(np.int64) + base
     if len(positions) and positions.max() >= _MASK32:
@@ -262,33 +265,12 @@ def _shifted(directory: bytes, base: int) -> Iterator[bytes]:
     yield moved.tobytes()
 
 
-def _starts(directory: bytes) -> NDArray[np.int64] | None:
-    """int64 [n]: where each record begins; None where that does not follow from signatures.
-
-    The same four bytes may stand in a name or a checksum, so each record must end where the next
-    one begins.
-    """
-    content = np.frombuffer(directory, np.uint8)
-    if len(content) < _CENTRAL_BYTES:
-        return None
-    first, second, third, fourth = _CENTRAL_SIGNATURE
-    starts = np.flatnonzero(content[:-3] == first)
-    for offset, byte in enumerate((second, third, fourth), 1):
-        starts = starts[content[starts + offset] == byte]
-    if not len(starts) or starts[-1] + _CENTRAL_BYTES > len(content):
-        return None
-    lengths = content[starts + 28].astype(np.int64) + 256 * content[starts + 29].astype(np.int64)
-    ends = starts + _CENTRAL_BYTES + lengths
-    whole = starts[0] == 0 and ends[-1] == len(content) and (ends[:-1] == starts[1:]).all()
-    return starts if whole else None
-
-
 def _shifted_singly(directory: bytes, base: int) -> Iterator[bytes]:
     at = 0
     while at < len(directory):
         if directory[at : at + 4] != _CENTRAL_SIGNATURE:
             raise ValueError("the central directory is damaged")
-        end = at + _CENTRAL_BYTES + int.from_bytes(directory[at + 28 : at + 30], "little")
+        end = at + RECORD_BYTES + int.from_bytes(directory[at + 28 : at + 30], "little")
         position = int.from_bytes(directory[at + 42 : at + 46], "little")
         yield _at(directory[at:end], base + position)
         at = end

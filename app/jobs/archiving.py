@@ -7,17 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
-from app.datasets.exports.content import ShardFile, Stored, stored
+from app.datasets.exports.content import ShardFile, stored
 from app.datasets.exports.formats import RENDERINGS, write_export
 from app.datasets.exports.metadata import beside
-from app.datasets.imagefolder import Digests, write_imagefolder
-from app.datasets.manifest import Manifest, SampleRow
+from app.datasets.imagefolder import DIGESTS, write_imagefolder
+from app.datasets.manifest import FIELDS, Records
 from app.datasets.merging.images import RealImages
 from app.datasets.readback import read_back
 from app.datasets.rows import manifest_of
@@ -32,6 +32,7 @@ from app.storage import LocalStorage
 Transaction = Callable[[], AbstractContextManager[Session]]
 _LOOK_SECONDS = 0.5
 _ROWS_A_PAGE = 10_000
+_FIELDS = [name for name in FIELDS if name != "index"]
 
 
 def build_archive(
@@ -57,7 +58,7 @@ def build_archive(
     watch = Watch(transaction, job.number)
     with storage.create_large(key) as writer:
         if isinstance(export, ImageFolder):
-            digests = _counted(manifest.digests(transaction), delivered)
+            digests = _counted(manifest.records(transaction, DIGESTS), delivered, watch)
             rows = manifest.stored(transaction, _ROWS_A_PAGE)
             listed = real.rows if real is not None else None
             more = beside(manifest.plan, licences, rows, listed) if export.metadata else None
@@ -65,8 +66,8 @@ def build_archive(
                 writer, storage, manifest.plan, licences, shards, digests, watch, more, real
             )
         else:
-            read = _Rows(transaction, manifest, watch)
-            samples = _counted_rows(stored(manifest.plan, shards, read, storage), delivered)
+            pages = _counted(manifest.records(transaction, _FIELDS), delivered, watch)
+            samples = stored(shards, pages, storage)
             entries = write_export(writer, export, manifest.plan, licences, samples, real)
     return lifecycle.StoredArchive(
         export.type, key, writer.bytes, writer.sha256, entries, time.perf_counter() - began
@@ -92,18 +93,15 @@ def read_archive(
     read_back(storage.path(archive.object_key), archive.format, plan, labels, watch)
 
 
-def _counted(pages: Digests, delivered: Counter[int]) -> Digests:
+def _counted(
+    pages: Iterable[Records], delivered: Counter[int], keep_going: Callable[[], None]
+) -> Iterator[Records]:
     """The pages; what goes by is counted by its cell."""
     for page in pages:
-        delivered.update(cell for _, cell, _ in page)
+        keep_going()
+        cells, counts = np.unique(page["cell"], return_counts=True)
+        delivered.update(dict(zip(cells.tolist(), counts.tolist(), strict=True)))
         yield page
-
-
-def _counted_rows(shards: Iterable[Stored], delivered: Counter[int]) -> Iterator[Stored]:
-    """The samples of each shard, counted by their cells as they go by."""
-    for shard in shards:
-        delivered.update(row.cell for row in shard.rows)
-        yield shard
 
 
 def _licences(session: Session, job: Job) -> list[str]:
@@ -129,22 +127,6 @@ def _shards(transaction: Transaction, job_number: int, page_size: int = 500) -> 
             after = index
         if len(page) < page_size:
             return
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Reads rows of the manifest, each range in a transaction of its own."""
-
-    transaction: Transaction
-    manifest: Manifest
-    keep_going: Callable[[], None]
-
-    def __call__(self, after: int, limit: int) -> list[SampleRow]:
-        self.keep_going()
-        if not limit:
-            return []
-        with self.transaction() as session:
-            return self.manifest.rows.samples(session, after, limit)
 
 
 class Watch:

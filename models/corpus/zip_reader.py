@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.corpus.zip_directory import RECORD_BYTES, names_at, record_starts
+
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x1
 
@@ -28,6 +33,7 @@ _ZIP64_EXTRA = 0x0001
 _UNIX = 3
 _MASK_16, _MASK_32 = 0xFFFF, 0xFFFFFFFF
 _CHUNK_BYTES = 1 << 16
+_PAGE_BYTES = 1 << 20
 
 NOT_A_ZIP = "is not a zip that can be read"
 DAMAGED = "is damaged (its zip entry does not fit its checksum)"
@@ -35,6 +41,10 @@ DAMAGED = "is damaged (its zip entry does not fit its checksum)"
 
 class BadZipError(Exception):
     """The archive, or an entry of it, is not what it claims to be; the message says how."""
+
+
+class _CutError(BadZipError):
+    """An entry of the directory is not there as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,24 @@ class Entry:
         if self.flags & _UTF8:
             return self.raw_name.decode("utf-8", "surrogateescape")
         return self.raw_name.decode("cp437")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of the central directory, uint8 [bytes]; starts: int64 [n], where its records begin;
+    end: behind the last of them."""
+
+    content: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    end: int
+
+    def names(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """uint8 [n, w]: raw names with zeros behind them; int64 [n]: their bytes."""
+        return names_at(self.content, self.starts)
+
+    def entry(self, place: int) -> Entry:
+        """One of its entries."""
+        return _read_entry(io.BytesIO(self.content[self.starts[place] : self.end].data))
 
 
 class ZipReader:
@@ -85,6 +113,19 @@ class ZipReader:
                 yield _read_entry(directory)
             if directory.read(1):
                 raise BadZipError(NOT_A_ZIP)
+
+    def pages(self) -> Iterator[Page]:
+        """The same entries, many at a time: for who looks at names only."""
+        span = _Span(self._file, self._start, self._stop)
+        rest, count = b"", 0
+        with io.BufferedReader(span, _CHUNK_BYTES) as directory:
+            while piece := directory.read(_PAGE_BYTES):
+                rest += piece
+                page = _page(np.frombuffer(rest, np.uint8))
+                yield page
+                rest, count = rest[page.end :], count + len(page.starts)
+        if rest or count != self._count:
+            raise BadZipError(NOT_A_ZIP)
 
     @property
     def content_stop(self) -> int:
@@ -186,6 +227,20 @@ def _find_zip64_end(file: BinaryIO, position: int, stop: int) -> tuple[int, int,
     return disk, here, count, directory, start
 
 
+def _page(content: NDArray[np.uint8]) -> Page:
+    found = record_starts(content)
+    if found is not None:
+        return Page(content, *found)
+    starts, stream = [0], io.BytesIO(content.data)
+    while starts[-1] + RECORD_BYTES <= len(content):
+        try:
+            _read_entry(stream)
+        except _CutError:
+            break
+        starts.append(stream.tell())
+    return Page(content, np.array(starts[:-1], np.int64), starts[-1])
+
+
 def _read_entry(directory: BinaryIO) -> Entry:
     head = directory.read(_CENTRAL.size)
     if len(head) < _CENTRAL.size or head[:4] != b"PK\x01\x02":
@@ -194,7 +249,7 @@ def _read_entry(directory: BinaryIO) -> Entry:
      comment_bytes, _, _, attributes, offset) = _CENTRAL.unpack(head)  # fmt: skip
     rest = directory.read(name_bytes + extra_bytes + comment_bytes)
     if len(rest) < name_bytes + extra_bytes + comment_bytes:
-        raise BadZipError(NOT_A_ZIP)
+        raise _CutError(NOT_A_ZIP)
     if _MASK_32 in (size, compressed, offset):
         extra = rest[name_bytes : name_bytes + extra_bytes]
         size, compressed, offset = _widened(extra, [size, compressed, offset])

@@ -8,9 +8,11 @@ import json
 import subprocess
 import tarfile
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pydantic
@@ -21,8 +23,9 @@ from app.cli.failures import CommandError
 from app.cli.readers import read_by_readers
 from app.datasets.exports.content import ShardFile, stored
 from app.datasets.exports.ustar import headers, members
-from app.datasets.manifest import StoredRow
+from app.datasets.manifest import Manifest, Records, Rows, Transaction, as_records
 from app.datasets.verify import verify
+from app.db.tables import Job
 from app.errors import DamagedShardError, ValidationError
 from app.jobs.encoding import Encoding, Jpeg, Png, Webp
 from app.jobs.formats import Kept, format_of, kept
@@ -325,13 +328,25 @@ def test_a_file_that_a_header_cannot_hold_is_refused(size: int) -> None:
 def test_a_changed_shard_and_missing_rows_are_said(made: Made) -> None:
     wrong = [ShardFile(made.shards[0].object_key, "0" * 64)]
     with pytest.raises(DamagedShardError, match="has changed"):
-        list(stored(made.plan, wrong, made.read_rows, made.storage))
-
-    def one_less(after: int, limit: int) -> list[StoredRow]:
-        return list(made.read_rows(after, limit))[1:]
-
+        list(stored(wrong, made.records(), made.storage))
+    beyond = made.records()
+    beyond[0]["length"][0] = 1 << 30
+    with pytest.raises(DamagedShardError, match="bytes that a shard does not have"):
+        list(stored(made.shards, beyond, made.storage))
+    manifest = Manifest(Job(), made.plan, cast("Rows", OneLess(made)))
     with pytest.raises(DamagedShardError, match="Rows of the manifest are missing"):
-        list(stored(made.plan, made.shards, one_less, made.storage))
+        list(manifest.records(cast("Transaction", nullcontext), ["cell"]))
+
+
+@dataclass
+class OneLess:
+    """Rows of which the last one is gone."""
+
+    made: Made
+
+    def records(self, session: Any, first: int, end: int, names: Sequence[str]) -> Records:
+        every = as_records([found.row for found in self.made.rows])
+        return every[first : min(end, len(every) - 1)][list(names)]
 
 
 def test_every_class_is_named_though_none_of_it_was_asked_for(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from app.datasets.verify import verify
 from app.datasets.zip_writer import ZipWriter
+from models.corpus import zip_reader
 from models.corpus.zip_reader import BadZipError, ZipReader
 from tests.made_datasets import Make
 
@@ -70,6 +71,39 @@ def test_any_number_of_entries_that_the_service_wrote(tmp_path: Path, count: int
         writer.close()
     with ZipReader(path) as reader:
         assert sum(1 for _ in reader) == count
+
+
+@pytest.mark.parametrize("page_bytes", [47, 300, 1 << 20])
+@pytest.mark.parametrize("name", ["{:08d}", "PK\x01\x02/{}", "a" * 99 + "/{}"])
+def test_pages_have_the_entries_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page_bytes: int, name: str
+) -> None:
+    """Wherever the directory is cut, and where signatures of records stand in names."""
+    monkeypatch.setattr(zip_reader, "_PAGE_BYTES", page_bytes)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.comment = b"PK\x01\x02"
+        for index in range(40):
+            entry = zipfile.ZipInfo(name.format(index))
+            entry.comment, entry.extra = b"c" * (index % 3), b"\x99\x99\x02\x00ab" * (index % 2)
+            archive.writestr(entry, b"content")
+    with ZipReader(path) as reader:
+        entries, found = list(reader), []
+        for page in reader.pages():
+            names, lengths = page.names()
+            for place, entry in enumerate(map(page.entry, range(len(page.starts)))):
+                found.append(entry)
+                assert names[place, : lengths[place]].tobytes() == entry.raw_name
+    assert len(entries) == 40
+    assert found == entries
+
+
+def test_a_directory_that_ends_in_an_entry_is_refused(tmp_path: Path, make: Make) -> None:
+    archive = make.zipped({"a": b"content", "b": b"content"})
+    place = archive.rindex(b"PK\x01\x02") + 28
+    (tmp_path / "a.zip").write_bytes(archive[:place] + b"\x02" + archive[place + 1 :])
+    with ZipReader(tmp_path / "a.zip") as reader, pytest.raises(BadZipError, match="not a zip"):
+        list(reader.pages())
 
 
 def test_sizes_that_need_64_bits(tmp_path: Path, make: Make) -> None:

@@ -42,7 +42,7 @@ class Spool(io.RawIOBase):
     Closing it changes nothing: writers of Parquet close what they write to.
     """
 
-    def __init__(self, append: Callable[[bytes], object]) -> None:
+    def __init__(self, append: Callable[[memoryview], object]) -> None:
         super().__init__()
         self._append = append
         self.bytes = 0
@@ -54,7 +54,7 @@ class Spool(io.RawIOBase):
 
     def write(self, chunk: Buffer) -> int:
         """Append; returns the number of bytes."""
-        content = bytes(chunk)
+        content = memoryview(chunk).cast("B")
         self._append(content)
         self.crc = deflate.crc32(content, self.crc)
         self.bytes += len(content)
@@ -100,7 +100,7 @@ class Container:
         digest = hashlib.sha256()
         with tempfile.TemporaryFile() as file:
 
-            def append(content: bytes) -> None:
+            def append(content: memoryview) -> None:
                 file.write(content)
                 digest.update(content)
 

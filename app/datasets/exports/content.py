@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.manifest import SampleRow
+from app.datasets.manifest import Records
 from app.errors import DamagedShardError
 from app.jobs.plan import Plan
 from app.storage import LocalStorage
@@ -22,8 +22,6 @@ from app.storage import LocalStorage
 _SAMPLE_BYTES = 64 << 10
 _FILE_BYTES = 64 << 20
 Found = TypeVar("Found")
-ReadRows = Callable[[int, int], Sequence[SampleRow]]
-"""At most so many rows with an index above the first argument, in order of index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +36,30 @@ class ShardFile:
 class Stored:
     """The samples of one shard in order of index, and the files of their images."""
 
-    rows: list[SampleRow]
+    rows: Records
+    """[n]: index, cell, candidate and both hashes, and where the files were."""
     files: list[bytes]
 
 
 def stored(
-    plan: Plan, shards: Iterable[ShardFile], read_rows: ReadRows, storage: LocalStorage
+    shards: Iterable[ShardFile], pages: Iterable[Records], storage: LocalStorage
 ) -> Iterator[Stored]:
     """Every sample, one shard at a time, in order of index.
 
-    A shard is read whole, and the next one meanwhile: it holds no more than 64 MiB of pixels.
-    Raises DamagedShardError when its file is not the one that was stored, or its rows are not all
-    there.
+    pages: the rows of each shard. A shard is read whole, and the next one meanwhile: it holds no
+    more than 64 MiB of pixels. Raises DamagedShardError when its file is not the one that was
+    stored.
     """
     contents = ahead(shards, lambda shard: checked(storage, shard))
-    for number, (_, content) in enumerate(contents):
-        first, end = plan.start(number), plan.start(number + 1)
-        rows = list(read_rows(first - 1, end - first))
-        if [row.sample for row in rows] != list(range(first, end)):
+    for (_, content), rows in zip(contents, pages, strict=True):
+        starts = rows["offset"].tolist()
+        ends = (rows["offset"] + rows["length"]).tolist()
+        if ends and max(ends) > len(content):
             raise DamagedShardError(
-                f"Rows of the manifest are missing between {first} and {end - 1}. Check the "
-                "database, then submit the job again."
+                "The manifest names bytes that a shard does not have. Check the database, then "
+                "submit the job again."
             )
-        yield Stored(rows, [content[row.offset : row.offset + row.length] for row in rows])
+        yield Stored(rows, [content[start:end] for start, end in zip(starts, ends, strict=True)])
 
 
 def ahead(

@@ -53,8 +53,8 @@ def write_npz(
         with container.part(f"{prefix}images.npy", size, size) as spool:
             spool.write(head)
             for part in samples:
-                labels.write(label_of[[row.cell for row in part.rows]].tobytes())
-                candidates.write(np.array([r.candidate for r in part.rows], np.int64).tobytes())
+                labels.write(label_of[part.rows["cell"]].tobytes())
+                candidates.write(part.rows["candidate"].tobytes())
                 _write_pixels(spool, plan, part)
             rows = write_pixels(spool, real, TRAIN) if real is not None else RealColumns()
         _write_column(container, f"{prefix}labels.npy", total, _of(labels), rows.labels)

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 BLOCK = 512
 END = bytes(2 * BLOCK)
 """Two empty blocks end an archive."""
-_NAME = slice(0, 100)
-_SIZE = slice(124, 136)
 _CHECKSUM = slice(148, 156)
 _LARGEST = 1 << 33
 """Eleven octal digits hold less than 8 GiB."""
@@ -36,6 +34,7 @@ def _template() -> NDArray[np.uint8]:
 
 
 _TEMPLATE = _template()
+_TEMPLATE_SUM = int(_TEMPLATE.sum(dtype=np.int64))
 
 
 def headers(names: Sequence[str], sizes: Sequence[int]) -> NDArray[np.uint8]:
@@ -44,14 +43,34 @@ def headers(names: Sequence[str], sizes: Sequence[int]) -> NDArray[np.uint8]:
     Raises ValueError for a name of more than 100 bytes or a file of 8 GiB.
     """
     encoded = [name.encode() for name in names]
-    lengths = np.asarray(sizes, np.int64)  # [n]
-    if encoded and (max(map(len, encoded)) > 100 or lengths.max() >= _LARGEST):
-        raise ValueError("a name is longer than 100 bytes, or a file than 8 GiB")
-    made = np.tile(_TEMPLATE, (len(encoded), 1))
-    made[:, _NAME] = np.array(encoded, "S100").view(np.uint8).reshape(-1, 100)
-    made[:, _SIZE] = _octal(lengths, 11, b"\x00")
-    made[:, _CHECKSUM] = _octal(made.sum(axis=1, dtype=np.int64), 6, b"\x00 ")
+    if encoded and max(map(len, encoded)) > 100:
+        raise ValueError("a name is longer than 100 bytes")
+    padded = np.array(encoded, "S100").view(np.uint8).reshape(-1, 100)
+    return headers_of(padded, np.asarray(sizes, np.int64))
+
+
+def headers_of(names: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The same of names as bytes [n, 100 or fewer], which are followed by zeros.
+
+    Raises ValueError for a file of 8 GiB.
+    """
+    if sizes.max(initial=0) >= _LARGEST:
+        raise ValueError("a file is longer than 8 GiB")
+    made = np.empty((len(sizes), BLOCK), np.uint8)
+    made[:] = _TEMPLATE
+    made[:, : names.shape[1]] = names
+    digits = _octal(sizes, 11)
+    made[:, 124:135] = digits
+    # Only what differs is added up: most of a header is the same in all of them.
+    sums = names.sum(axis=1, dtype=np.int64) + digits.sum(axis=1, dtype=np.int64)
+    made[:, 148:154] = _octal(sums + _TEMPLATE_SUM, 6)
+    made[:, 154:156] = np.frombuffer(b"\x00 ", np.uint8)
     return made
+
+
+def padding(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 [n]: zeros behind files of so many bytes."""
+    return -sizes % BLOCK
 
 
 def members(names: Sequence[str], contents: Sequence[bytes]) -> bytes:
@@ -67,7 +86,7 @@ def members(names: Sequence[str], contents: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _octal(values: NDArray[np.int64], digits: int, end: bytes) -> NDArray[np.uint8]:
+def _octal(values: NDArray[np.int64], digits: int) -> NDArray[np.uint8]:
+    """uint8 [n, digits]: text."""
     shifts = 3 * np.arange(digits - 1, -1, -1)
-    written = ((values[:, None] >> shifts) & 7).astype(np.uint8) + ord("0")  # [n, digits]
-    return np.hstack([written, np.tile(np.frombuffer(end, np.uint8), (len(values), 1))])
+    return ((values[:, None] >> shifts) & 7).astype(np.uint8) + np.uint8(ord("0"))

@@ -21,15 +21,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.exports.container import Container
+from app.datasets.exports.container import Container, Spool
 from app.datasets.exports.content import Stored, by_number, most_bytes, pieces
-from app.datasets.exports.ustar import BLOCK, END, members
-from app.datasets.manifest import SampleRow
+from app.datasets.exports.ustar import BLOCK, END, headers_of, padding
+from app.datasets.lines import Choices, Text, beside, decimals, hexadecimal
+from app.datasets.manifest import Records
 from app.datasets.merging.images import RealImages
 from app.datasets.merging.tars import write_tars
 from app.datasets.variants import Variants
 from app.jobs.merge import SYNTHETIC, TRAIN
 from app.jobs.plan import Plan
+
+_KEY_DIGITS = 9
+"""Of a sample's index in the names of its files, at least."""
+_WRITTEN_AT_A_TIME = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def write_webdataset(
         name, count = f"train-{number:06d}.tar", 0
         with container.part(name, most) as spool:
             for part in parts:
-                spool.write(members(*fields.of(part)))
+                fields.write(spool, part)
                 count += len(part.rows)
             spool.write(END)
         files.append({"url": name, "nsamples": count, "filesize": spool.bytes})
@@ -79,44 +84,91 @@ def _index(files: list[dict[str, object]]) -> bytes:
 
 
 class _Fields:
-    """Names and contents of the members of samples."""
+    """The members of samples: three files each, image, label and facts."""
 
     def __init__(self, plan: Plan) -> None:
         self._variants = Variants(plan) if plan.variants > 1 else None
         self._extension = plan.encoding.extension
-        self._labels = [str(cell.label).encode() for cell in plan.cells]
-        self._facts = [_facts(plan, cell) for cell in range(len(plan.cells))]
+        self._labels = Choices([str(cell.label).encode() for cell in plan.cells])
+        self._facts = Choices([_facts(plan, cell) for cell in range(len(plan.cells))])
 
-    def of(self, part: Stored) -> tuple[list[str], list[bytes]]:
-        """Three files a sample: image, label, facts."""
-        names: list[str] = []
-        contents: list[bytes] = []
-        for row, image in zip(part.rows, part.files, strict=True):
-            key = f"{row.sample:09d}"
-            names += (f"{key}.{self._extension}", f"{key}.cls", f"{key}.json")
-            contents += (image, self._labels[row.cell], self._json(row))
-        return names, contents
+    def write(self, spool: Spool, part: Stored) -> None:
+        """Header, content and padding of each file, sample after sample."""
+        for start in range(0, len(part.files), _WRITTEN_AT_A_TIME):
+            some = slice(start, start + _WRITTEN_AT_A_TIME)
+            spool.write(self._blocks(Stored(part.rows[some], part.files[some])).data)
+
+    def _blocks(self, part: Stored) -> NDArray[np.uint8]:
+        """uint8 [b, 512]: what is written of some samples. Every file takes whole blocks."""
+        index = part.rows["index"]
+        images = part.rows["length"].astype(np.int64)
+        labels, facts = self._labels.of(part.rows["cell"]), self._json(part.rows)
+        texts = facts.lengths
+        image_blocks, text_blocks = -(-images // BLOCK), -(-texts // BLOCK)
+        ends = np.cumsum(4 + image_blocks + text_blocks)  # three headers, and the label's block
+        made = np.zeros((int(ends[-1]) if len(ends) else 0, BLOCK), np.uint8)
+        behind = ends - text_blocks
+        made[ends - text_blocks - image_blocks - 4] = self._headers(index, self._extension, images)
+        made[behind - 3] = self._headers(index, "cls", labels.lengths)
+        made[behind - 2, : labels.content.shape[1]] = labels.content
+        made[behind - 1] = self._headers(index, "json", texts)
+        packed = facts.content
+        for first in range(0, packed.shape[1], BLOCK):
+            some = np.flatnonzero(texts > first)
+            piece = packed[some, first : first + BLOCK]
+            made[behind[some] + first // BLOCK, : piece.shape[1]] = piece
+        flat = made.reshape(-1).data
+        for at, file in zip(
+            (BLOCK * (behind - 3 - image_blocks)).tolist(), part.files, strict=True
+        ):
+            flat[at : at + len(file)] = file
+        return made
 
     def weights(self, part: Stored) -> NDArray[np.int64]:
         """int64 [n]: bytes of each sample in a tar file."""
-        contents = np.array([len(content) for content in self.of(part)[1]], np.int64)  # [3n]
-        blocks = 1 + -(-contents // BLOCK)  # one is the header
-        taken: NDArray[np.int64] = BLOCK * blocks.reshape(-1, 3).sum(axis=1)
+        images = self._lengths(part)
+        labels = self._labels.of(part.rows["cell"]).lengths
+        sizes = (images, labels, self._json(part.rows).lengths)
+        taken: NDArray[np.int64] = sum(
+            (BLOCK + size + padding(size) for size in sizes), np.zeros(len(images), np.int64)
+        )
         return taken
 
-    def _json(self, row: SampleRow) -> bytes:
-        """A line of JSON; what all samples of a cell share was written once."""
-        own = (
-            f'"index":{row.sample},"candidate":{row.candidate},'
-            f'"file_sha256":"{row.file_sha256.hex()}","pixel_sha256":"{row.pixel_sha256.hex()}"'
-        )
+    def _headers(
+        self, index: NDArray[np.int64], extension: str, sizes: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        """uint8 [n, 512]."""
+        names = beside(len(index), decimals(index, _KEY_DIGITS), f".{extension}".encode())
+        return headers_of(names.content, sizes)
+
+    def _lengths(self, part: Stored) -> NDArray[np.int64]:
+        lengths: NDArray[np.int64] = part.rows["length"].astype(np.int64)
+        return lengths
+
+    def _json(self, rows: Records) -> Text:
+        """A line of JSON each; what all samples of a cell share was written once."""
+        more: list[Text | bytes] = []
         if self._variants is not None:
-            first, variant = self._variants.of(row.sample)
-            own += f',"variant_of":{first},"variant":{variant}'
-        return f"{self._facts[row.cell]},{own}}}".encode()
+            firsts, variants = self._variants.columns(rows["index"])
+            more = [b',"variant_of":', decimals(firsts), b',"variant":', decimals(variants)]
+        return beside(
+            len(rows),
+            self._facts.of(rows["cell"]),
+            b',"index":',
+            decimals(rows["index"]),
+            b',"candidate":',
+            decimals(rows["candidate"]),
+            b',"file_sha256":"',
+            hexadecimal(rows["file_sha256"]),
+            b'","pixel_sha256":"',
+            hexadecimal(rows["pixel_sha256"]),
+            b'"',
+            *more,
+            b"}",
+        )
 
 
-def _facts(plan: Plan, cell: int) -> str:
+def _facts(plan: Plan, cell: int) -> bytes:
     """The first members of an object, without its end."""
     planned = plan.cells[cell]
     model = plan.models[planned.model]
@@ -130,4 +182,4 @@ def _facts(plan: Plan, cell: int) -> str:
         "model_sha256": model.sha256,
         "seed": plan.seed,
     }
-    return json.dumps(shared, ensure_ascii=False, separators=(",", ":"))[:-1]
+    return json.dumps(shared, ensure_ascii=False, separators=(",", ":"))[:-1].encode()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app import catalogue
+from app.data_folder import KEY_FILE
 from app.db.migrate import migrate, one_at_a_time
 from app.db.session import create_engine, now, transaction
 from app.db.tables import DEFAULT_TENANT, ApiKey, Tenant
@@ -22,7 +21,6 @@ from app.errors import ConfigurationError
 from app.settings import Settings
 from app.storage import LocalStorage
 
-KEY_FILE = "api-key"
 WEBHOOK_SECRET_FILE = "webhook-secret"  # noqa: S105 - the name of a file
 
 
@@ -45,24 +43,6 @@ def prepare(settings: Settings) -> None:
                 catalogue.register_shipped(session, storage, DEFAULT_TENANT)
     finally:
         database.dispose()
-
-
-@contextmanager
-def exclusive(settings: Settings) -> Iterator[None]:
-    """Hold the data folder: two servers on one embedded database would fight over its workers.
-
-    Raises ConfigurationError when another server holds it.
-    """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.data_dir / ".serve-lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Another `synthloom serve` uses the data folder {settings.data_dir}. Stop it, or "
-                "give this one a folder of its own with --data."
-            ) from error
-        yield
 
 
 def _api_key(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """End with the process that started this one, however that one ends, and show it signs of life.
 
-Both go over standard input: nothing is ever sent to us, so all there is to read is its end. Where
-it is a socket, what we write there arrives at the parent.
+Both go over standard input: all there is to read is at most one word, that we may begin, and its
+end. Where it is a socket, what we write there arrives at the parent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ SIGNS = 20
 """Signs of life in the time after which a silent process counts as hung."""
 
 
-def stop_with_parent() -> None:
-    """Watch standard input, which the parent holds open: when it closes, stop like on SIGTERM."""
-    threading.Thread(target=_watch, name="parent", daemon=True).start()
+def stop_with_parent() -> threading.Event:
+    """Watch standard input, which the parent holds open: when it closes, stop like on SIGTERM.
+
+    The event is set when the parent sends a word.
+    """
+    word = threading.Event()
+    threading.Thread(target=_watch, args=(word,), name="parent", daemon=True).start()
+    return word
 
 
 def show_life(hang_seconds: float) -> None:
@@ -32,12 +37,12 @@ def show_life(hang_seconds: float) -> None:
     threading.Thread(target=_show_life, args=(pause,), name="life", daemon=True).start()
 
 
-def _watch() -> None:
+def _watch(word: threading.Event) -> None:
     # A socket whose other end died with signs unread is reset, not closed. Read by its descriptor:
     # the lock of a buffered reader that waits in a thread aborts an interpreter that shuts down.
     with contextlib.suppress(OSError):
         while os.read(sys.stdin.fileno(), 1 << 10):
-            continue
+            word.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -12,11 +12,12 @@ import socket
 from pathlib import Path
 
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
-from app.bootstrap import KEY_FILE
+from app.data_folder import KEY_FILE
 from app.errors import ConfigurationError
+from app.garbage import lasting
 from app.http_protocol import StrictHttp
-from app.main import create_app
 from app.settings import Settings
 from app.supervisor import Supervisor
 
@@ -28,45 +29,58 @@ LOOK_SECONDS = 0.02
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; the workers end with the server."""
+    """Prepare the database, and serve until SIGTERM or SIGINT; the workers end with the server."""
     listener = _listen(settings.host, settings.port)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again when it has stopped: a clean stop must exit with 0.
-        signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(config_of(settings))
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(settings, server, listener))
+    with listener, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        runner.run(_serve(settings, listener))
 
 
-def config_of(settings: Settings) -> uvicorn.Config:
-    """How the API is served."""
-    return uvicorn.Config(
-        create_app(settings),
-        http=StrictHttp,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        lifespan="on",
-    )
-
-
-async def _serve(settings: Settings, server: uvicorn.Server, listener: socket.socket) -> None:
+async def _serve(settings: Settings, listener: socket.socket) -> None:
     url = _url(listener)
     supervisor = Supervisor(settings)
     supervising = asyncio.create_task(supervisor.run(), name="supervisor")
-    supervising.add_done_callback(lambda task: _stop_loudly(task, server))
-    announcing = asyncio.create_task(_announce(server, settings.data_dir, url), name="announce")
     try:
-        await server.serve(sockets=[listener])
+        # In a thread, so that the workers are started first and load torch meanwhile.
+        server = await asyncio.to_thread(_prepared, settings)
+        supervisor.database_is_ready()
+        supervising.add_done_callback(lambda task: _stop_loudly(task, server))
+        announcing = asyncio.create_task(_announce(server, settings.data_dir, url), name="announce")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn raises the signal again when it has stopped: a clean stop must exit with 0.
+            signal.signal(number, lambda *_: None)
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            announcing.cancel()
     finally:
-        announcing.cancel()
         await supervisor.stop()
         (settings.data_dir / SERVER_FILE).unlink(missing_ok=True)
     if supervising.done() and not supervising.cancelled() and supervising.exception():
         raise ConfigurationError("The supervisor of the workers broke; see the log above.")
+
+
+def _prepared(settings: Settings) -> uvicorn.Server:
+    """The API of a database that has its schema and its models."""
+    with lasting():
+        # Only here, while the workers load what is theirs: both take a second or more.
+        from app.bootstrap import prepare
+        from app.main import create_app
+
+        prepare(settings)
+        app = create_app(settings)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=StrictHttp,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            lifespan="on",
+        )
+    )
 
 
 def _stop_loudly(task: asyncio.Task[None], server: uvicorn.Server) -> None:

@@ -15,6 +15,7 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
+BEGIN = b"\n"
 HEALTHY_SECONDS = 30.0
 """A worker that lived this long is started again at once; one that did not, ever later."""
 STOP_SECONDS = 20.0
@@ -33,17 +34,25 @@ class Supervisor:
     its workers see the socket close and end too, so a restart never meets workers of the past.
     The other way, workers send signs of life; one that sends none is killed, because a process
     that is stopped inside a transaction holds its locks until it ends.
+
+    Workers load what they need while the server prepares the database, and touch it when they are
+    told that it is ready.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
         self._children: dict[int, Process] = {}
 
     async def run(self) -> None:
         """Supervise until `stop` is called."""
         slots = range(self._settings.workers)
         await asyncio.gather(*(self._keep(slot) for slot in slots))
+
+    def database_is_ready(self) -> None:
+        """Workers may begin."""
+        self._ready.set()
 
     async def stop(self) -> None:
         """End the workers: politely, then not."""
@@ -63,9 +72,12 @@ class Supervisor:
         while not self._stopping.is_set():
             began = time.monotonic()
             signs = Signs()
-            child = self._children[slot] = await self._start(slot, signs)
+            child, way = await self._start(slot, signs)
+            self._children[slot] = child
+            telling = asyncio.create_task(self._tell_when_ready(way))
             watching = asyncio.create_task(self._end_when_hung(slot, child, signs))
             code = await child.wait()
+            telling.cancel()
             watching.cancel()
             if self._stopping.is_set():
                 return
@@ -77,11 +89,12 @@ class Supervisor:
             await self._pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _start(self, slot: int, signs: Signs) -> Process:
+    async def _start(self, slot: int, signs: Signs) -> tuple[Process, asyncio.WriteTransport]:
+        """A worker, and the way to its standard input."""
         ours, theirs = socket.socketpair()
         with theirs:
-            await asyncio.get_running_loop().create_connection(lambda: signs, sock=ours)
-            return await asyncio.create_subprocess_exec(
+            way, _ = await asyncio.get_running_loop().create_connection(lambda: signs, sock=ours)
+            child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "app.cli",
@@ -92,6 +105,11 @@ class Supervisor:
                 stdin=theirs.fileno(),
                 env={**os.environ, **environment(self._settings)},
             )
+        return child, way
+
+    async def _tell_when_ready(self, way: asyncio.WriteTransport) -> None:
+        await self._ready.wait()
+        way.write(BEGIN)
 
     async def _end_when_hung(self, slot: int, child: Process, signs: Signs) -> None:
         pause, silent = self._settings.hang_seconds / LOOKS, 0

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from app.cli import evaluate as here
 from app.cli.connection import KeyOption, ServerOption, WebhookOption, Whereabouts, connected
 from app.cli.failures import CommandError, ExitCode
 from app.cli.real_data import dataset_for
@@ -126,3 +127,6 @@ def _refuse_local_options(given: dict[str, Any], defaults: dict[str, Any]) -> No
                 f"--{name} is for an evaluation on this machine; leave out --server, or --{name}.",
                 ExitCode.USAGE,
             )
+
+
+evaluate = or_by_service(here.evaluate)

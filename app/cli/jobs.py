@@ -12,6 +12,7 @@ from app.cli.connection import DataOption, KeyOption, ServerOption, Whereabouts,
 from app.cli.failures import CommandError, ExitCode
 from app.cli.job_reports import checked_report, save, show_verdict
 from app.cli.progress import reason_to_wait, reporter
+from app.cli.replay import replay
 from app.cli.terminal import plain, print_json, print_table, say, stdout
 from app.cli.told import webhook_facts
 from app.client_types import Job
@@ -185,3 +186,6 @@ def _facts(job: Job) -> list[tuple[str, str]]:
     if job.problem is not None:
         facts.append(("problem", str(job.problem.get("detail") or job.problem.get("title"))))
     return facts
+
+
+jobs.command("replay")(replay)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,9 @@ from pydantic import ValidationError
 
 from app.arithmetic import repeat_products
 from app.cli.failures import CommandError, ExitCode
+from app.data_folder import exclusive
 from app.errors import SynthloomError
+from app.garbage import lasting
 from app.parent import show_life, stop_with_parent
 from app.settings import Settings
 
@@ -30,7 +33,7 @@ def serve(
     supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run the API and its workers until Ctrl-C. SYNTHLOOM_* variables set everything else."""
-    from app.bootstrap import exclusive, prepare
+    # Not with the other commands: only this one needs a web server.
     from app.server import run_server
 
     settings = _settings(data_dir=data, host=host, port=port, workers=workers)
@@ -40,7 +43,6 @@ def serve(
             stack.enter_context(exclusive(settings))
         if supervised:
             stop_with_parent()
-        prepare(settings)
         run_server(settings)
 
 
@@ -53,16 +55,20 @@ def worker(
     settings = _settings(data_dir=data)
     _log_to_stderr()
     with _refusals():
+        may_begin: threading.Event | None = None
         if supervised:
-            stop_with_parent()
+            may_begin = stop_with_parent()
             show_life(settings.hang_seconds)
         # Before torch: its threads sleep while they wait for each other. Spinning, as is their
         # default, takes the processor from the encoders and the API, and then from themselves.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         repeat_products()
         # Only now, because it loads torch, which takes its time.
-        from app.worker import run_worker
+        with lasting():
+            from app.worker import run_worker
 
+        if may_begin is not None:
+            may_begin.wait()
         run_worker(settings, name or f"{settings.worker_name}/{uuid.uuid4().hex[:12]}")
 
 
@@ -70,6 +76,7 @@ def migrate(
     data: Annotated[Path | None, typer.Option(help="folder of everything it keeps")] = None,
 ) -> None:
     """Bring the database to the schema of this version. `serve` does it at its start."""
+    # Not with the other commands: the server is still to start its workers when it has read them.
     from app.bootstrap import prepare
 
     settings = _settings(data_dir=data)

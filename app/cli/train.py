@@ -28,7 +28,7 @@ from app.cli.runs import followed
 from app.cli.terminal import plain, print_json, say, stdout
 from app.client import Client
 from app.client_runs import Training
-from models.training.cli import Request, Runner, train_here
+from models.training.cli import Request, Runner, train_command, train_here
 from models.training.config import TrainingConfig
 
 DegenerateOption = Annotated[
@@ -177,3 +177,6 @@ def _refuse_local_options(config: TrainingConfig) -> None:
             "here.",
             ExitCode.USAGE,
         )
+
+
+train = with_service(train_command)

@@ -73,13 +73,16 @@ ARROWS: dict[str, set[str]] = {
         "wire",
     }
     | FOUNDATION,
-    "bootstrap": {"catalogue", "db", "storage"} | FOUNDATION,
+    "data_folder": FOUNDATION,
+    "garbage": set(),
+    "bootstrap": {"catalogue", "data_folder", "db", "storage"} | FOUNDATION,
     "main": {"api", "datasets", "jobs", "db", "storage"} | FOUNDATION,
     "supervisor": FOUNDATION,
     "parent": set(),
     "arithmetic": set(),
     "http_protocol": set(),
-    "server": {"main", "supervisor", "bootstrap", "http_protocol"} | FOUNDATION,
+    "server": {"main", "supervisor", "bootstrap", "data_folder", "garbage", "http_protocol"}
+    | FOUNDATION,
     "client": {"datasets"} | FOUNDATION,
     "cli": {
         "arithmetic",
@@ -87,6 +90,8 @@ ARROWS: dict[str, set[str]] = {
         "datasets",
         "imports.package",
         "bootstrap",
+        "data_folder",
+        "garbage",
         "quality",
         "recipes",
         "runs.messages",
@@ -184,8 +189,8 @@ def test_what_is_pure_stays_pure(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["app.main", "app.server", "app.cli.main", "app.client", "app.jobs.shard",
-               "app.jobs.work", "app.bootstrap", "models.zoo.catalogue", "models.latents",
+    "module", ["app.main", "app.server", "app.client", "app.jobs.shard",
+               "app.jobs.work", "models.zoo.catalogue", "models.latents",
                "models.importing.sandbox", "models.importing.proposal.propose"]
 )  # fmt: skip
 def test_only_a_worker_loads_torch(module: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import bootstrap
+from app.data_folder import exclusive
 from app.db.tables import ApiKey, Base
 from app.errors import ConfigurationError
 from app.settings import Settings
@@ -76,12 +77,12 @@ def test_starts_at_once_agree_on_one_key(tmp_path: Path) -> None:
 
 def test_two_servers_do_not_share_a_data_folder(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    with bootstrap.exclusive(settings):
-        with pytest.raises(ConfigurationError, match="--data"), bootstrap.exclusive(settings):
+    with exclusive(settings):
+        with pytest.raises(ConfigurationError, match="--data"), exclusive(settings):
             pass
-        with bootstrap.exclusive(settings_of(tmp_path / "other")):
+        with exclusive(settings_of(tmp_path / "other")):
             pass
-    with bootstrap.exclusive(settings):
+    with exclusive(settings):
         pass
 
 

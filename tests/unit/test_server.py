@@ -1,11 +1,18 @@
-"""The socket that the API listens on."""
+"""The socket that the API listens on, and the one between a server and its workers."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 from app.server import _listen
+from app.supervisor import BEGIN
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_answers_are_not_held_back_for_an_acknowledgement() -> None:
@@ -29,3 +36,23 @@ def test_answers_are_not_held_back_for_an_acknowledgement() -> None:
             server.close()
 
     assert asyncio.run(accepted())
+
+
+def test_a_child_hears_its_parents_word_and_ends_with_it() -> None:
+    program = (
+        "from app.parent import stop_with_parent; word = stop_with_parent(); "
+        "print(word.is_set(), flush=True); word.wait(); print(word.is_set(), flush=True); "
+        "word.clear(); word.wait()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline() == b"False\n"
+        child.stdin.write(BEGIN)
+        child.stdin.flush()
+        assert child.stdout.readline() == b"True\n"
+        child.stdin.close()
+        assert child.wait(30) == -signal.SIGTERM

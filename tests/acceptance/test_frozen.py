@@ -35,12 +35,16 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    "writing",
+    ("database_url", "writing"),
     [
-        pytest.param(True, id="writing"),
-        # Easier for the service: nothing is locked. It takes as long, so the long suite has it.
-        pytest.param(False, id="computing", marks=pytest.mark.soak),
+        # Nobody can write to SQLite until it is killed. The others are easier for the service and
+        # take as long, so the long suite has them.
+        pytest.param("sqlite", True, id="sqlite-writing"),
+        pytest.param("postgresql", True, id="postgresql-writing", marks=pytest.mark.soak),
+        pytest.param("sqlite", False, id="sqlite-computing", marks=pytest.mark.soak),
+        pytest.param("postgresql", False, id="postgresql-computing", marks=pytest.mark.soak),
     ],
+    indirect=["database_url"],
 )
 def test_a_frozen_worker_is_killed_and_its_successor_ends_the_job(
     tmp_path: Path, database_url: str, writing: bool
@@ -68,7 +72,7 @@ def test_a_worker_that_waits_for_the_database_is_not_taken_for_frozen(tmp_path: 
         wait_for("the end of its start", lambda: " runs on " in server.log, 60)
         with _locked(tmp_path / "synthloom.db"):
             wait_for("the end of its lease", lambda: ready_workers(client) == 0, 120)
-            threading.Event().wait(3 * HANG_SECONDS)  # the worker's own patience is longer
+            threading.Event().wait(1.5 * HANG_SECONDS)  # the worker's own patience is longer
         wait_for("its heartbeat", lambda: ready_workers(client) == 1, 60)
         assert server.children() == before
         assert "sign of life" not in server.log

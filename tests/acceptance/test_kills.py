@@ -21,7 +21,7 @@ SOAK_KILLS = int(os.environ.get("SOAK_KILLS", "200"))
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("database_url", "jobs", "kills", "workers"),
-    [("sqlite", 12, 6, 1), ("postgresql", 8, 4, 2)],
+    [("sqlite", 6, 4, 1), ("postgresql", 4, 3, 2)],
     indirect=["database_url"],
 )
 def test_every_job_survives_kills(

@@ -23,6 +23,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)],
+    indirect=True,
+)
 def test_the_shards_of_a_worker_that_never_comes_back_are_run_by_another(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -51,8 +56,12 @@ def test_the_shards_of_a_worker_that_never_comes_back_are_run_by_another(
 @pytest.mark.parametrize(
     ("database_url", "writing"),
     # A frozen writer keeps everybody from writing to SQLite until it is killed: test_frozen.py.
-    [("sqlite", False), ("postgresql", False), ("postgresql", True)],
-    ids=["sqlite", "postgresql", "postgresql-writing"],
+    # Where it holds locks is the hard case; the others are in the long suite.
+    [
+        pytest.param("sqlite", False, id="sqlite", marks=pytest.mark.soak),
+        pytest.param("postgresql", False, id="postgresql", marks=pytest.mark.soak),
+        pytest.param("postgresql", True, id="postgresql-writing"),
+    ],
     indirect=["database_url"],
 )
 def test_a_frozen_worker_that_wakes_up_commits_nothing(

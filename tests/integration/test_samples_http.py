@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.settings import Settings
 from tests.harness import Server, run_job, serving
+from tests.service import opened
 
 MODEL = "fashion-cgan"
 BODY: dict[str, Any] = {"model": MODEL, "samples_per_class": {"bag": 11, "coat": 7}, "seed": 41}
@@ -124,8 +126,8 @@ def test_more_than_the_queue_takes_is_told_to_come_again(client: httpx.Client) -
 
 
 def test_without_a_worker_the_answer_says_so(tmp_path: Path) -> None:
-    with serving(tmp_path, workers=0) as server, server.client() as client:
-        refused = client.post("/v1/samples", json=BODY)
+    with opened(Settings(data_dir=tmp_path, workers=0, _env_file=None)) as service:
+        refused = service.client.post("/v1/samples", json=BODY)
         assert (refused.status_code, refused.json()["type"]) == (503, "/problems/unavailable")
         assert int(refused.headers["retry-after"]) >= 1
 

@@ -10,11 +10,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
 from app.cli.embedded import Running, embedded_service
+from app.cli.main import app
 from app.client import Client
 from app.client_types import JobRequest, JobState
 from app.datasets.verify import verify
@@ -45,28 +49,36 @@ def client(running: Running) -> Iterator[Client]:
         yield client
 
 
+class Done(NamedTuple):
+    """What has come of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Shell:
     """Runs commands in an empty folder, as somebody who set the data folder and nothing else."""
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.folder = folder
-        self.environment = environment(SYNTHLOOM_DATA_DIR=str(data), SYNTHLOOM_PORT="9")
+        self.settings = {"SYNTHLOOM_DATA_DIR": str(data), "SYNTHLOOM_PORT": "9"}
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def run(self, *arguments: str | Path) -> Done:
+        """In this process; those where another one matters are started."""
+        words = [str(argument) for argument in arguments]
+        others: dict[str, str | None] = {k: None for k in os.environ if k.startswith("SYNTHLOOM_")}
+        with chdir(self.folder):
+            result = CliRunner().invoke(app, words, env=others | {"TERM": "dumb"} | self.settings)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command(*arguments),
             cwd=self.folder,
-            env=self.environment,
+            env=environment(**self.settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -227,11 +239,12 @@ def test_ctrl_c_stops_the_service_of_the_command(tmp_path: Path) -> None:
 
 def test_the_demo(tmp_path: Path) -> None:
     shell = Shell(tmp_path, tmp_path / "data")
-    done = shell.run("demo", "--per-class", "3")
-    assert done.returncode == 0, done.stderr
+    with shell.start("demo", "--per-class", "3") as process:
+        shown, said = process.communicate()
+    assert process.returncode == 0, said
     demo = tmp_path / "build" / "demo"
-    assert ["total", "30", "30"] in [line.split() for line in done.stdout.splitlines()]
-    assert "ImageFolder found 30 images in 10 classes" in done.stdout
+    assert ["total", "30", "30"] in [line.split() for line in shown.splitlines()]
+    assert "ImageFolder found 30 images in 10 classes" in shown
     assert verify(demo / "dataset").ok
     assert verify(demo / "dataset.zip").ok
     assert (demo / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")

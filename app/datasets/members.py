@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from models.corpus.zip_reader import BadZipError, Entry, ZipReader
+from models.corpus.zip_end import BadZipError
+from models.corpus.zip_reader import Entry, ZipReader
 from models.corpus.zip_safety import is_folder, refusal_of, refusal_of_entry
 
 CHECKSUMS = "SHA256SUMS"

@@ -30,7 +30,8 @@ from app.datasets.manifest import Layout
 from app.datasets.members import DamagedError
 from app.errors import UnreadableArchiveError
 from app.jobs.plan import Plan
-from models.corpus.zip_reader import BadZipError, Page, ZipReader
+from models.corpus.zip_end import BadZipError
+from models.corpus.zip_reader import Page, ZipReader
 
 MOST_DECODED = 64
 MOST_TAR_SAMPLES = 20_000

@@ -19,7 +19,8 @@ from app.datasets.zip_writer import Sink, ZipWriter
 from app.errors import ConflictError, ModelSpecError, UnsupportedCheckpointError
 from app.imports.reading import refusals
 from app.storage import LocalStorage
-from models.corpus.zip_reader import ENCRYPTED, STORED, BadZipError, Entry, ZipReader
+from models.corpus.zip_end import BadZipError
+from models.corpus.zip_reader import ENCRYPTED, STORED, Entry, ZipReader
 from models.declared.problems import explain
 from models.files import (
     ONNX_FILE,

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from models.corpus.limits import Limits
-from models.corpus.zip_reader import BadZipError, Entry, ZipReader
+from models.corpus.zip_end import BadZipError
+from models.corpus.zip_reader import Entry, ZipReader
 from models.corpus.zip_safety import is_folder, refusal_of_entry
 from models.errors import DatasetError
 

@@ -14,7 +14,8 @@ from models.corpus.limits import DEFAULT, Limits
 from models.corpus.preprocessing import Pixels
 from models.corpus.read import HEAD_BYTES, PARQUET_START, refuse_unknown
 from models.corpus.survey import SHOWN_SIDE, Survey
-from models.corpus.zip_reader import BadZipError, ZipReader
+from models.corpus.zip_end import BadZipError
+from models.corpus.zip_reader import ZipReader
 from models.errors import DatasetError
 from models.importing.errors import Kind, UnsupportedCheckpointError
 from models.importing.limits import Limits as ChildLimits

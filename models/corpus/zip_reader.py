@@ -19,28 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.corpus.zip_directory import RECORD_BYTES, names_at, record_starts
+from models.corpus.zip_end import NOT_A_ZIP, BadZipError, locate
 
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 0x1
 
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
-_END = struct.Struct("<4s4H2IH")
-_ZIP64_LOCATOR = struct.Struct("<4sIQI")
-_ZIP64_END = struct.Struct("<4sQ2H2I4Q")
 _UTF8 = 0x800
 _ZIP64_EXTRA = 0x0001
 _UNIX = 3
-_MASK_16, _MASK_32 = 0xFFFF, 0xFFFFFFFF
+_MASK_32 = 0xFFFFFFFF
 _CHUNK_BYTES = 1 << 16
 _PAGE_BYTES = 1 << 20
 
-NOT_A_ZIP = "is not a zip that can be read"
 DAMAGED = "is damaged (its zip entry does not fit its checksum)"
-
-
-class BadZipError(Exception):
-    """The archive, or an entry of it, is not what it claims to be; the message says how."""
 
 
 class _CutError(BadZipError):
@@ -94,7 +87,7 @@ class ZipReader:
         self._file = source.open("rb") if isinstance(source, Path) else source
         try:
             self.size = self._file.seek(0, 2)
-            self._count, self._start, self._stop = _locate(self._file, self.size)
+            self._count, self._start, self._stop = locate(self._file, self.size)
         except BaseException:
             self._file.close()
             raise
@@ -176,55 +169,6 @@ class _Span(io.RawIOBase):
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
-
-
-def _locate(file: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Number of entries, and where the central directory starts and stops."""
-    end, fields = _find_end(file, size)
-    disk, directory_disk, count_here, count, length, start = fields[1:7]
-    stop, disks = end, 1
-    if end >= _ZIP64_LOCATOR.size:
-        file.seek(end - _ZIP64_LOCATOR.size)
-        signature, disk_64, position, disks = _ZIP64_LOCATOR.unpack(file.read(_ZIP64_LOCATOR.size))
-        if signature == b"PK\x06\x07":
-            stop, disk = position, disk_64
-            wide = _find_zip64_end(file, position, end - _ZIP64_LOCATOR.size)
-            directory_disk, count_here, count, length, start = wide
-        else:
-            disks = 1
-    whole = (disk, directory_disk, disks) == (0, 0, 1) and count_here == count
-    if not whole or start + length != stop or count * _CENTRAL.size > length:
-        raise BadZipError(NOT_A_ZIP)
-    return count, start, stop
-
-
-def _find_end(file: BinaryIO, size: int) -> tuple[int, tuple[int, ...]]:
-    """The end record, which must be the last thing in the file but for its comment."""
-    first = max(0, size - _END.size - _MASK_16)
-    file.seek(first)
-    tail = file.read(_END.size + _MASK_16)
-    at = tail.rfind(b"PK\x05\x06")
-    while at >= 0:
-        record = tail[at : at + _END.size]
-        if len(record) == _END.size:
-            fields = _END.unpack(record)
-            if at + _END.size + fields[7] == len(tail):
-                return first + at, fields
-        at = tail.rfind(b"PK\x05\x06", 0, at)
-    raise BadZipError(NOT_A_ZIP)
-
-
-def _find_zip64_end(file: BinaryIO, position: int, stop: int) -> tuple[int, int, int, int, int]:
-    """The wide end record: directory disk, entries here, entries, length, start."""
-    if position + _ZIP64_END.size > stop:
-        raise BadZipError(NOT_A_ZIP)
-    file.seek(position)
-    signature, length, _, _, _, disk, here, count, directory, start = _ZIP64_END.unpack(
-        file.read(_ZIP64_END.size)
-    )
-    if signature != b"PK\x06\x06" or position + 12 + length != stop:
-        raise BadZipError(NOT_A_ZIP)
-    return disk, here, count, directory, start
 
 
 def _page(content: NDArray[np.uint8]) -> Page:

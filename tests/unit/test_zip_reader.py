@@ -14,7 +14,8 @@ import pytest
 from app.datasets.verify import verify
 from app.datasets.zip_writer import ZipWriter
 from models.corpus import zip_reader
-from models.corpus.zip_reader import BadZipError, ZipReader
+from models.corpus.zip_end import BadZipError
+from models.corpus.zip_reader import ZipReader
 from tests.made_datasets import Make
 
 

@@ -15,6 +15,23 @@ from tests.databases import DIALECTS, fresh_postgres, fresh_sqlite, postgres
 SHARED = "server"
 ALONE = {"test_frozen.py", "test_kills.py", "test_take_over.py"}
 """Files of tests that share nothing and take many seconds each."""
+OF_IMAGES = {
+    "test_archives_http.py",
+    "test_checks_http.py",
+    "test_croissant_http.py",
+    "test_exports_http.py",
+    "test_fuzz_http.py",
+    "test_import_http.py",
+    "test_interpolation_http.py",
+    "test_labelled_http.py",
+    "test_merge_http.py",
+    "test_model_export_http.py",
+    "test_raw_http.py",
+    "test_sampling_http.py",
+    "test_transforms_http.py",
+}
+"""Files of tests whose facts are those of images, formats and HTTP: on SQLite in `make test`, on
+PostgreSQL in `make soak`. What the database itself could change is tested on both each time."""
 
 
 def pytest_configure() -> None:
@@ -34,11 +51,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     group = _group(item)
     if group is not None:
         item.add_marker(pytest.mark.xdist_group(group))
+    if item.path.name in OF_IMAGES and "postgresql" in _parameters(item).values():
+        item.add_marker(pytest.mark.soak)
+
+
+def _parameters(item: pytest.Item) -> dict[str, object]:
+    callspec = getattr(item, "callspec", None)
+    return {} if callspec is None else callspec.params
 
 
 def _group(item: pytest.Item) -> str | None:
-    callspec = getattr(item, "callspec", None)
-    parameters = {} if callspec is None else callspec.params
+    parameters = _parameters(item)
     if SHARED in parameters:
         return f"{SHARED}-{parameters[SHARED]}"
     return None if item.path.name in ALONE else str(item.path)

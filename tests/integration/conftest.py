@@ -20,12 +20,16 @@ from tests.service import Service, opened
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The API in this process, without a worker; the tests of a file share one of each kind."""
+    """The API in this process, without a worker; the tests of a file share one of each kind.
+
+    A file may set more in `SERVICE_SETTINGS`.
+    """
     url = ""
     if request.param == "postgresql":
         url = fresh_postgres(request.getfixturevalue("postgres_url"))
     folder = tmp_path_factory.mktemp("service")
-    with opened(Settings(data_dir=folder, database_url=url, _env_file=None)) as service:
+    more = getattr(request.module, "SERVICE_SETTINGS", {})
+    with opened(Settings(data_dir=folder, database_url=url, _env_file=None, **more)) as service:
         yield service
 
 

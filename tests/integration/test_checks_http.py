@@ -17,14 +17,12 @@ from PIL import Image
 from scipy.fft import dctn
 
 from app.jobs.sweep import sweep_ended_jobs
-from app.settings import Settings
 from app.worker import build_engine
 from models.checkpoint import load_classifier
 from models.training.classify import predict
 from models.zoo.catalogue import shipped_classifiers
-from tests.databases import DIALECTS, fresh_postgres
 from tests.local_worker import LocalWorker
-from tests.service import Service, opened
+from tests.service import Service
 
 CHECKS: dict[str, Any] = {"brightness": {"min": 0.15, "max": 0.5}, "contrast": {"min": 0.2}}
 BODY: dict[str, Any] = {
@@ -38,19 +36,8 @@ BODY: dict[str, Any] = {
 JUDGE = "fashion-classifier"
 
 
-@pytest.fixture(scope="module", params=DIALECTS)
-def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The API, which cuts jobs into small shards."""
-    url = ""
-    if request.param == "postgresql":
-        url = fresh_postgres(request.getfixturevalue("postgres_url"))
-    small: dict[str, Any] = {"shard_samples": 100, "engine_batch": 32}
-    folder = tmp_path_factory.mktemp("checks")
-    settings = Settings(data_dir=folder, database_url=url, _env_file=None, **small)
-    with opened(settings) as service:
-        yield service
+SERVICE_SETTINGS: dict[str, Any] = {"shard_samples": 100, "engine_batch": 32}
+"""Small shards, so that a job has several."""
 
 
 @pytest.fixture(scope="module")

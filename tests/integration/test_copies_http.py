@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from app.engine.originals import Shelf
 from app.jobs.filling import ROUND
 from app.jobs.plan import Plan
-from app.settings import Settings
 from models.latents import normal
 from models.verdicts import Verdicts
 from models.zoo.catalogue import shipped, shipped_classifiers
 from tests import made_corpora as made
-from tests.databases import DIALECTS, fresh_postgres
 from tests.local_worker import MODEL, FakeBatch, FakeEngine, LocalWorker
-from tests.service import Service, opened
+from tests.service import Service
 
 CLASSES = ("bag", "coat", "sandal")
 """Of the dataset; a model has them at other places."""
@@ -136,20 +134,13 @@ def by_hand(plan: Plan, index: int, nearest: dict[str, float]) -> ByHand:
     return ByHand([(shard.first + k, found[k]) for k in sorted(found)], refused)
 
 
-@pytest.fixture(scope="module", params=DIALECTS)
-def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The API, which cuts jobs into small shards."""
-    url = ""
-    if request.param == "postgresql":
-        url = fresh_postgres(request.getfixturevalue("postgres_url"))
-    small: dict[str, Any] = {"shard_samples": 30, "engine_batch": 16}
-    folder = tmp_path_factory.mktemp("copies")
-    settings = Settings(data_dir=folder, database_url=url, _env_file=None, **small)
-    with opened(settings) as service:
-        upload(service, files(), "shop")
-        yield service
+SERVICE_SETTINGS: dict[str, Any] = {"shard_samples": 30, "engine_batch": 16}
+"""Small shards, so that a job has several."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shop(service: Service) -> None:
+    upload(service, files(), "shop")
 
 
 @pytest.fixture(scope="module")
